@@ -1,0 +1,87 @@
+//! How do flags become a library call and its outcome an exit code?
+//!
+//! One file a verb: flags in, a call of the library, a report out. This is
+//! the only floor that prints: results go to standard output, everything
+//! else to standard error.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod backends;
+
+use std::error::Error;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Chain, Exit};
+
+/// Measures how fast signed tokens can be minted.
+#[derive(Debug, Parser)]
+#[command(name = "mintmark", version, about, max_term_width = 100)]
+struct Flags {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Backends(backends::Flags),
+}
+
+/// Runs the verb that the process was started with.
+#[must_use]
+pub fn main() -> Exit {
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) => {
+            // Help and version are no errors; clap prints them to stdout.
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Success
+            };
+            let _ = error.print();
+            return exit;
+        }
+    };
+    let outcome = match &flags.verb {
+        Verb::Backends(flags) => backends::run(flags),
+    };
+    match outcome {
+        Ok(exit) => exit,
+        Err(failure) => {
+            eprintln!("mintmark: {}", Chain(&*failure.error));
+            failure.exit
+        }
+    }
+}
+
+/// A verb that could not do its work, and the exit code that says so.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    error: Box<dyn Error>,
+}
+
+impl Failure {
+    /// The flags or a file that they name cannot be used.
+    fn usage(error: impl Into<Box<dyn Error>>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            error: error.into(),
+        }
+    }
+
+    /// The work was begun and failed.
+    fn failed(error: impl Into<Box<dyn Error>>) -> Self {
+        Self {
+            exit: Exit::Failed,
+            error: error.into(),
+        }
+    }
+}
+
+/// Writes a value as JSON, as every `--json` does.
+fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(Failure::failed)?;
+    println!("{text}");
+    Ok(())
+}

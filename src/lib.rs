@@ -1,0 +1,41 @@
+//! Mintmark measures how fast signed tokens can be minted.
+//!
+//! A server application holds a private key, signs short-lived JWT
+//! assertions with it and trades them at a token endpoint for access tokens
+//! (RFC 7523). This crate answers how fast a machine signs such assertions,
+//! how many of them a token endpoint honours, and what reusing keys and
+//! caching tokens saves.
+//!
+//! # Map
+//!
+//! A module imports only from its own floor or from a lower one; a test reads
+//! the `use` lines and fails on an upward edge.
+//!
+//! | floor | modules | what lives there |
+//! |---|---|---|
+//! | 0 vocabulary | [`units`], [`clock`], [`error`] | quantities with units, clocks, exit codes |
+//! | 1 domain | [`credential`], [`assertion`], [`signer`], [`oauth`], [`record`], [`stats`] | keys and configuration files, the signed JWT, the signing backends, the wire types of a token endpoint, result documents, arithmetic |
+//! | 2 engines | [`scenario`], [`bench`], [`token`], [`broker`], [`load`] | each does one job and returns a record; none of them prints |
+//! | 4 faces | [`report`], [`cli`] | text and JSON; flags and exit codes |
+//!
+//! Key material is zeroized when it is dropped and has no `Debug` form.
+
+pub mod clock;
+pub mod error;
+pub mod units;
+
+pub mod assertion;
+pub mod credential;
+pub mod oauth;
+pub mod record;
+pub mod signer;
+pub mod stats;
+
+pub mod bench;
+pub mod broker;
+pub mod load;
+pub mod scenario;
+pub mod token;
+
+pub mod cli;
+pub mod report;

@@ -1,0 +1,54 @@
+//! What goes over the wire at a token endpoint?
+//!
+//! The forms, answers and errors of RFC 6749, RFC 7523 and the providers that
+//! implement them, as plain data shared by the client and the broker. Nothing
+//! here opens a socket or decides whether an assertion is good.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// The `grant_type` of an assertion used as a grant (RFC 7523 §2.1).
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// The audience that every official SDK of the provider puts into its
+/// assertions, wherever their requests are sent.
+pub const BOX_AUDIENCE: &str = "https://api.box.com/oauth2/token";
+
+/// The path of the token endpoint.
+pub const TOKEN_PATH: &str = "/oauth2/token";
+
+/// A successful answer of a token endpoint (RFC 6749 §5.1).
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TokenResponse {
+    /// The access token. It is secret.
+    pub access_token: Zeroizing<String>,
+    /// How long the token lives, in seconds from the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<u64>,
+    /// The provider's list of restrictions; empty for a full token.
+    #[serde(default)]
+    pub restricted_to: Vec<serde_json::Value>,
+    /// `bearer`, in the case that the provider writes.
+    pub token_type: String,
+}
+
+impl fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenResponse")
+            .field("expires_in", &self.expires_in)
+            .field("token_type", &self.token_type)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An error answer of a token endpoint (RFC 6749 §5.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The error code, such as `invalid_grant`.
+    pub error: String,
+    /// What clients match fragments of, and people read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_description: Option<String>,
+}

@@ -1,0 +1,348 @@
+//! What is a private key, before any backend has touched it?
+//!
+//! A [`PrivateKey`] is checked DER and the public facts about it. It is made
+//! once, from a credential, and each backend makes its own object of it. The
+//! private bytes are zeroized on drop and have no `Debug` form.
+
+use std::fmt;
+
+use pkcs1::der::asn1::{BitStringRef, OctetStringRef};
+use pkcs1::der::{AnyRef, Decode, Encode};
+use pkcs1::{RsaPrivateKeyRef, RsaPublicKeyRef};
+use pkcs8::spki::SubjectPublicKeyInfo;
+use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
+use zeroize::Zeroizing;
+
+use super::algorithm::KeyKind;
+
+/// The fewest bits of an RSA modulus that are accepted (RFC 7518 §3.3).
+pub const MIN_RSA_BITS: usize = 2048;
+
+/// The most bits of an RSA modulus that are accepted.
+///
+/// Larger keys cost seconds to sign with, and no backend here takes them.
+pub const MAX_RSA_BITS: usize = 8192;
+
+const OID_EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const OID_P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const OID_P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const OID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const OID_RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+
+/// A private key in checked DER, parsed once and shared by all backends.
+pub struct PrivateKey {
+    kind: KeyKind,
+    bits: usize,
+    pkcs8: Zeroizing<Vec<u8>>,
+    /// The inner encoding: `RSAPrivateKey` for RSA, the `privateKey` octets
+    /// of PKCS#8 for the others.
+    inner: Zeroizing<Vec<u8>>,
+    public: Option<PublicKey>,
+}
+
+/// The public half of a key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    kind: KeyKind,
+    bits: usize,
+    spki: Vec<u8>,
+}
+
+impl PrivateKey {
+    /// Reads an unencrypted PKCS#8 `PrivateKeyInfo` in DER (RFC 5208, RFC 5958).
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not such a structure, the key is of a kind that no
+    /// algorithm here uses, or an RSA modulus is outside of
+    /// [`MIN_RSA_BITS`]..=[`MAX_RSA_BITS`].
+    pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
+        let info = PrivateKeyInfoRef::try_from(der).map_err(|_| KeyError::Malformed)?;
+        let oid = info.algorithm.oid;
+        let kind = if oid == pkcs1::ALGORITHM_OID {
+            return Self::from_pkcs1_der(info.private_key.as_bytes());
+        } else if oid == OID_EC {
+            match info.algorithm.parameters_oid() {
+                Ok(OID_P256) => KeyKind::P256,
+                Ok(OID_P384) => KeyKind::P384,
+                _ => {
+                    return Err(KeyError::Kind(
+                        "an elliptic-curve key on another curve".into(),
+                    ));
+                }
+            }
+        } else if oid == OID_ED25519 {
+            KeyKind::Ed25519
+        } else if oid == OID_RSA_PSS {
+            return Err(KeyError::Kind(
+                "an RSA key restricted to PSS (id-RSASSA-PSS)".into(),
+            ));
+        } else {
+            return Err(KeyError::Kind(format!("a key with the algorithm {oid}")));
+        };
+        Ok(Self {
+            kind,
+            bits: match kind {
+                KeyKind::P384 => 384,
+                _ => 256,
+            },
+            pkcs8: Zeroizing::new(der.to_vec()),
+            inner: Zeroizing::new(info.private_key.as_bytes().to_vec()),
+            public: public_of(&info),
+        })
+    }
+
+    /// Reads an `RSAPrivateKey` in DER (RFC 8017 A.1.2).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_pkcs8_der`].
+    pub fn from_pkcs1_der(der: &[u8]) -> Result<Self, KeyError> {
+        let key = RsaPrivateKeyRef::from_der(der).map_err(|_| KeyError::Malformed)?;
+        let bits = significant_bits(key.modulus.as_bytes());
+        if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
+            return Err(KeyError::Size { bits });
+        }
+        let public = PublicKey::from_rsa(key.public_key(), bits)?;
+        let info = PrivateKeyInfoRef::new(
+            pkcs1::ALGORITHM_ID,
+            OctetStringRef::new(der).map_err(|_| KeyError::Malformed)?,
+        );
+        let pkcs8 = info.to_der().map_err(|_| KeyError::Malformed)?;
+        Ok(Self {
+            kind: KeyKind::Rsa,
+            bits,
+            pkcs8: Zeroizing::new(pkcs8),
+            inner: Zeroizing::new(der.to_vec()),
+            public: Some(public),
+        })
+    }
+
+    /// Returns the kind of the key.
+    #[must_use]
+    pub fn kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// Returns the size of the modulus, or of the field, in bits.
+    #[must_use]
+    pub fn bits(&self) -> usize {
+        self.bits
+    }
+
+    /// Returns the unencrypted PKCS#8 encoding. It is secret.
+    #[must_use]
+    pub fn pkcs8_der(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
+    /// Returns the `RSAPrivateKey` encoding of an RSA key. It is secret.
+    #[must_use]
+    pub fn pkcs1_der(&self) -> Option<&[u8]> {
+        (self.kind == KeyKind::Rsa).then_some(&*self.inner)
+    }
+
+    /// Returns the components of an RSA key. They are secret.
+    #[must_use]
+    pub fn rsa_components(&self) -> Option<RsaPrivateKeyRef<'_>> {
+        RsaPrivateKeyRef::from_der(self.pkcs1_der()?).ok()
+    }
+
+    /// Has the RSA key more than two primes (RFC 8017 §3.2)?
+    #[must_use]
+    pub fn is_multi_prime(&self) -> bool {
+        self.rsa_components()
+            .is_some_and(|key| key.other_prime_infos.is_some())
+    }
+
+    /// Returns the public half, where the private encoding carries it.
+    ///
+    /// RSA keys always do; an Ed25519 or EC key only if the optional member
+    /// of its encoding is there.
+    #[must_use]
+    pub fn public_key(&self) -> Option<&PublicKey> {
+        self.public.as_ref()
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrivateKey")
+            .field("kind", &self.kind)
+            .field("bits", &self.bits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PublicKey {
+    /// Reads a `SubjectPublicKeyInfo` in DER (RFC 5280 §4.1.2.7).
+    ///
+    /// # Errors
+    ///
+    /// As [`PrivateKey::from_pkcs8_der`]; also a public exponent that is even
+    /// or below 3.
+    pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
+        let info = SubjectPublicKeyInfo::<AnyRef<'_>, BitStringRef<'_>>::from_der(der)
+            .map_err(|_| KeyError::Malformed)?;
+        let oid = info.algorithm.oid;
+        if oid == pkcs1::ALGORITHM_OID {
+            let bytes = info
+                .subject_public_key
+                .as_bytes()
+                .ok_or(KeyError::Malformed)?;
+            return Self::from_pkcs1_der(bytes);
+        }
+        let (kind, bits) = match (oid, info.algorithm.parameters_oid()) {
+            (OID_EC, Ok(OID_P256)) => (KeyKind::P256, 256),
+            (OID_EC, Ok(OID_P384)) => (KeyKind::P384, 384),
+            (OID_ED25519, _) => (KeyKind::Ed25519, 256),
+            _ => return Err(KeyError::Kind(format!("a key with the algorithm {oid}"))),
+        };
+        Ok(Self {
+            kind,
+            bits,
+            spki: der.to_vec(),
+        })
+    }
+
+    /// Reads an `RSAPublicKey` in DER (RFC 8017 A.1.1).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_spki_der`].
+    pub fn from_pkcs1_der(der: &[u8]) -> Result<Self, KeyError> {
+        let key = RsaPublicKeyRef::from_der(der).map_err(|_| KeyError::Malformed)?;
+        let bits = significant_bits(key.modulus.as_bytes());
+        if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
+            return Err(KeyError::Size { bits });
+        }
+        Self::from_rsa(key, bits)
+    }
+
+    /// Reads a PEM text: `PUBLIC KEY`, `RSA PUBLIC KEY`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_spki_der`].
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        let block = pem::parse(text).map_err(|_| KeyError::Malformed)?;
+        match block.tag() {
+            "PUBLIC KEY" => Self::from_spki_der(block.contents()),
+            "RSA PUBLIC KEY" => Self::from_pkcs1_der(block.contents()),
+            tag => Err(KeyError::Kind(format!("a PEM block labelled {tag:?}"))),
+        }
+    }
+
+    fn from_rsa(key: RsaPublicKeyRef<'_>, bits: usize) -> Result<Self, KeyError> {
+        let exponent = key.public_exponent.as_bytes();
+        let is_odd = exponent.last().is_some_and(|byte| byte & 1 == 1);
+        if !is_odd || significant_bits(exponent) < 2 {
+            return Err(KeyError::Exponent);
+        }
+        let inner = key.to_der().map_err(|_| KeyError::Malformed)?;
+        let info = SubjectPublicKeyInfo {
+            algorithm: pkcs1::ALGORITHM_ID,
+            subject_public_key: BitStringRef::from_bytes(&inner)
+                .map_err(|_| KeyError::Malformed)?,
+        };
+        Ok(Self {
+            kind: KeyKind::Rsa,
+            bits,
+            spki: info.to_der().map_err(|_| KeyError::Malformed)?,
+        })
+    }
+
+    /// Returns the kind of the key.
+    #[must_use]
+    pub fn kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// Returns the size of the modulus, or of the field, in bits.
+    #[must_use]
+    pub fn bits(&self) -> usize {
+        self.bits
+    }
+
+    /// Returns the `SubjectPublicKeyInfo` encoding.
+    #[must_use]
+    pub fn spki_der(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// Returns the `RSAPublicKey` encoding of an RSA key, or the key's own
+    /// octets (an uncompressed point, 32 bytes of Ed25519) of another.
+    #[must_use]
+    pub fn inner(&self) -> &[u8] {
+        SubjectPublicKeyInfo::<AnyRef<'_>, BitStringRef<'_>>::from_der(&self.spki)
+            .ok()
+            .and_then(|info| info.subject_public_key.as_bytes())
+            .unwrap_or_default()
+    }
+
+    /// Returns the `PUBLIC KEY` PEM text, as `openssl rsa -pubout` writes it.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        pem::encode_config(
+            &pem::Pem::new("PUBLIC KEY", self.spki.as_slice()),
+            pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+        )
+    }
+
+    /// Returns the SHA-256 of the `SubjectPublicKeyInfo`, by which records
+    /// name a key without showing it.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        use sha2::{Digest, Sha256};
+        Sha256::digest(&self.spki).into()
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({}, {} bits)", self.kind, self.bits)
+    }
+}
+
+/// Why bytes are not a usable key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The DER does not parse.
+    #[error("the key is malformed or truncated, expected PKCS#8 or PKCS#1 in DER")]
+    Malformed,
+    /// The key is of another kind.
+    #[error("the key is {0}, expected an RSA, P-256, P-384 or Ed25519 key")]
+    Kind(String),
+    /// The RSA modulus is too small or too large.
+    #[error(
+        "the RSA key has {bits} bits, expected {MIN_RSA_BITS} to {MAX_RSA_BITS} (RFC 7518 section 3.3)"
+    )]
+    Size {
+        /// The size that was found, in bits.
+        bits: usize,
+    },
+    /// The RSA public exponent is even, zero or one.
+    #[error("the RSA public exponent is even or too small, expected an odd number from 3 on")]
+    Exponent,
+}
+
+/// Finds the public key that a PKCS#8 structure of version 2 or an
+/// `ECPrivateKey` carries.
+fn public_of(info: &PrivateKeyInfoRef<'_>) -> Option<PublicKey> {
+    let bits = info.public_key?;
+    let spki = SubjectPublicKeyInfo {
+        algorithm: info.algorithm.clone(),
+        subject_public_key: bits,
+    };
+    PublicKey::from_spki_der(&spki.to_der().ok()?).ok()
+}
+
+fn significant_bits(big_endian: &[u8]) -> usize {
+    let digits = big_endian
+        .iter()
+        .position(|byte| *byte != 0)
+        .map_or(&[][..], |first| &big_endian[first..]);
+    digits
+        .first()
+        .map_or(0, |first| digits.len() * 8 - first.leading_zeros() as usize)
+}
