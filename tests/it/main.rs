@@ -1,3 +1,4 @@
 //! One binary for all integration tests, a module for each behaviour.
+#![allow(clippy::unwrap_used)]
 
 mod floors;
