@@ -135,12 +135,14 @@ pub struct StepRecord {
     pub threads: usize,
     /// How the step's time was spent.
     pub phases: Phases,
-    /// Calls that ended within the measured phase, by outcome.
+    /// Calls that began within the measured phase, by outcome.
     pub outcomes: BTreeMap<String, u64>,
     /// Assertions signed for them.
     pub assertions_signed: u64,
     /// Token requests sent for them.
     pub requests_sent: u64,
+    /// Calls that began and were given up when the drain ended.
+    pub abandoned: u64,
     /// Latencies of the measured phase.
     pub latencies: Latencies,
     /// Processor time of the measured phase.
@@ -237,8 +239,8 @@ pub struct Slice {
     pub start_ns: u64,
     /// Its length.
     pub length_ns: u64,
-    /// Calls that ended within it, by outcome.
+    /// Calls that began within it, by outcome.
     pub outcomes: BTreeMap<String, u64>,
-    /// Response times of answered calls that ended within it.
+    /// Response times of the answered ones among them.
     pub response: Histogram,
 }
