@@ -201,7 +201,7 @@ where
         .enable_all()
         .build()
         .map_err(LoadError::Runtime);
-    let made = runtime.and_then(|runtime| {
+    let begun = runtime.and_then(|runtime| {
         // A client may want to be made within its runtime.
         let caller = {
             let _inside = runtime.enter();
@@ -209,8 +209,8 @@ where
         };
         Ok((runtime, caller))
     });
-    let (runtime, mut caller) = match made {
-        Ok(made) => made,
+    let (runtime, mut caller) = match begun {
+        Ok(both) => both,
         Err(error) => {
             let _ = report.send(Err(error));
             return (recorder, false);

@@ -364,7 +364,7 @@ fn public_of(info: &PrivateKeyInfoRef<'_>) -> Option<PublicKey> {
         None => return None,
     };
     let spki = SubjectPublicKeyInfo {
-        algorithm: info.algorithm.clone(),
+        algorithm: info.algorithm,
         subject_public_key: bits,
     };
     PublicKey::from_spki_der(&spki.to_der().ok()?).ok()

@@ -153,7 +153,7 @@ impl Answer {
                     self.outcome = Outcome::Answered;
                     self.token = Some(Arc::new(Token {
                         text: response.access_token,
-                        token_type: response.token_type,
+                        kind: response.token_type,
                         lifetime,
                     }));
                 }
@@ -180,7 +180,7 @@ impl Answer {
 /// An access token. It is secret.
 pub struct Token {
     text: Zeroizing<String>,
-    token_type: String,
+    kind: String,
     lifetime: Duration,
 }
 
@@ -190,7 +190,7 @@ impl Token {
     pub fn new(text: String, token_type: String, lifetime: Duration) -> Self {
         Self {
             text: Zeroizing::new(text),
-            token_type,
+            kind: token_type,
             lifetime,
         }
     }
@@ -204,7 +204,7 @@ impl Token {
     /// Returns the token's type, such as `bearer`.
     #[must_use]
     pub fn token_type(&self) -> &str {
-        &self.token_type
+        &self.kind
     }
 
     /// Returns how long the token lives from the answer on.
@@ -217,7 +217,7 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
-            .field("token_type", &self.token_type)
+            .field("kind", &self.kind)
             .field("lifetime", &self.lifetime)
             .finish_non_exhaustive()
     }
