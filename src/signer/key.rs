@@ -331,7 +331,7 @@ pub enum KeyError {
 fn public_of(info: &PrivateKeyInfoRef<'_>) -> Option<PublicKey> {
     let bits = info.public_key?;
     let spki = SubjectPublicKeyInfo {
-        algorithm: info.algorithm.clone(),
+        algorithm: info.algorithm,
         subject_public_key: bits,
     };
     PublicKey::from_spki_der(&spki.to_der().ok()?).ok()

@@ -113,6 +113,7 @@ fn bisect(mut low: f64, mut high: f64, is_below: impl Fn(f64) -> bool) -> f64 {
 }
 
 /// Evaluates the continued fraction of the incomplete beta function.
+#[allow(clippy::many_single_char_names)] // The names of DLMF 8.17.22.
 fn beta_fraction(a: f64, b: f64, x: f64) -> f64 {
     const TINY: f64 = 1e-300;
     const PRECISE: f64 = 1e-15;

@@ -97,7 +97,7 @@ mod tests {
         let seconds = |s| Duration::from_secs(s);
         let looks = Looks::new(vec![seconds(4), seconds(2), seconds(8)], 0.01, 2, 5);
         assert_eq!(looks.at(), [seconds(2), seconds(4), seconds(8)]);
-        let everything = looks.tail() * (2 * 3 * 2 * 5) as f64;
+        let everything = looks.tail() * f64::from(2 * 3 * 2 * 5);
         assert!((everything - 0.01).abs() < 1e-15);
     }
 

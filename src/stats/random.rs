@@ -125,9 +125,6 @@ mod tests {
             *seen.entry(items).or_insert(0_u32) += 1;
         }
         assert_eq!(seen.len(), 6);
-        assert!(
-            seen.values().all(|n| (800..1_200).contains(n)),
-            "{seen:?}"
-        );
+        assert!(seen.values().all(|n| (800..1_200).contains(n)), "{seen:?}");
     }
 }
