@@ -7,9 +7,9 @@
 use std::fmt;
 
 use pkcs1::der::asn1::{BitStringRef, OctetStringRef};
-use pkcs1::der::{AnyRef, Decode, Encode};
+use pkcs1::der::{self, AnyRef, Decode, Encode, Reader, TagMode, TagNumber};
 use pkcs1::{RsaPrivateKeyRef, RsaPublicKeyRef};
-use pkcs8::spki::SubjectPublicKeyInfo;
+use pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfo};
 use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
 use zeroize::Zeroizing;
 
@@ -116,6 +116,26 @@ impl PrivateKey {
             inner: Zeroizing::new(der.to_vec()),
             public: Some(public),
         })
+    }
+
+    /// Reads an `ECPrivateKey` in DER that names its curve (RFC 5915 §3).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_pkcs8_der`]; also if the optional `parameters` are
+    /// missing, since nothing else in the structure says the curve.
+    pub fn from_sec1_der(der: &[u8]) -> Result<Self, KeyError> {
+        let key = EcPrivateKey::read(der)?;
+        let curve = key.curve.ok_or(KeyError::Curve)?;
+        let info = PrivateKeyInfoRef::new(
+            AlgorithmIdentifierRef {
+                oid: OID_EC,
+                parameters: Some((&curve).into()),
+            },
+            OctetStringRef::new(der).map_err(|_| KeyError::Malformed)?,
+        );
+        let pkcs8 = Zeroizing::new(info.to_der().map_err(|_| KeyError::Malformed)?);
+        Self::from_pkcs8_der(&pkcs8)
     }
 
     /// Returns the kind of the key.
@@ -313,6 +333,11 @@ pub enum KeyError {
     /// The key is of another kind.
     #[error("the key is {0}, expected an RSA, P-256, P-384 or Ed25519 key")]
     Kind(String),
+    /// An `ECPrivateKey` that stands alone does not name its curve.
+    #[error(
+        "the elliptic-curve key does not name its curve, expected PKCS#8 or EC parameters in it"
+    )]
+    Curve,
     /// The RSA modulus is too small or too large.
     #[error(
         "the RSA key has {bits} bits, expected {MIN_RSA_BITS} to {MAX_RSA_BITS} (RFC 7518 section 3.3)"
@@ -329,12 +354,42 @@ pub enum KeyError {
 /// Finds the public key that a PKCS#8 structure of version 2 or an
 /// `ECPrivateKey` carries.
 fn public_of(info: &PrivateKeyInfoRef<'_>) -> Option<PublicKey> {
-    let bits = info.public_key?;
+    let bits = match info.public_key {
+        Some(bits) => bits,
+        None if info.algorithm.oid == OID_EC => {
+            EcPrivateKey::read(info.private_key.as_bytes())
+                .ok()?
+                .public?
+        }
+        None => return None,
+    };
     let spki = SubjectPublicKeyInfo {
         algorithm: info.algorithm,
         subject_public_key: bits,
     };
     PublicKey::from_spki_der(&spki.to_der().ok()?).ok()
+}
+
+/// The optional members of an `ECPrivateKey` (RFC 5915 §3).
+struct EcPrivateKey<'a> {
+    curve: Option<ObjectIdentifier>,
+    public: Option<BitStringRef<'a>>,
+}
+
+impl<'a> EcPrivateKey<'a> {
+    fn read(der: &'a [u8]) -> Result<Self, KeyError> {
+        AnyRef::from_der(der)
+            .and_then(|any| {
+                any.sequence(|reader| -> der::Result<_> {
+                    u8::decode(reader)?;
+                    <&OctetStringRef>::decode(reader)?;
+                    let curve = reader.context_specific(TagNumber(0), TagMode::Explicit)?;
+                    let public = reader.context_specific(TagNumber(1), TagMode::Explicit)?;
+                    Ok(Self { curve, public })
+                })
+            })
+            .map_err(|_| KeyError::Malformed)
+    }
 }
 
 fn significant_bits(big_endian: &[u8]) -> usize {

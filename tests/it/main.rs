@@ -1,4 +1,6 @@
 //! One binary for all integration tests, a module for each behaviour.
 #![allow(clippy::unwrap_used)]
 
+mod allocations;
+mod assertions;
 mod floors;
