@@ -4,10 +4,14 @@
 //! implement them, as plain data shared by the client and the broker. Nothing
 //! here opens a socket or decides whether an assertion is good.
 
+pub mod refusal;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+pub use self::refusal::Refusal;
 
 /// The `grant_type` of an assertion used as a grant (RFC 7523 §2.1).
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
