@@ -285,3 +285,6 @@ fn date(value: &Value<'_>) -> NumericDate {
         _ => NumericDate::Other,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,3 +223,218 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+    use std::sync::Barrier;
+    use std::thread;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn cache(capacity: usize) -> ReplayCache {
+        ReplayCache::new(capacity).unwrap()
+    }
+
+    #[test]
+    fn a_pair_is_new_once_and_free_again_after_its_expiry() {
+        let cache = cache(100_000);
+        assert_eq!(cache.present("a", "j", NOW + 30, NOW), Presentation::New);
+        assert_eq!(
+            cache.present("a", "j", NOW + 30, NOW + 29),
+            Presentation::Replayed
+        );
+        assert_eq!(
+            cache.present("a", "j", NOW + 60, NOW + 29),
+            Presentation::Replayed,
+            "another exp makes no difference"
+        );
+        assert_eq!(
+            cache.present("a", "j", NOW + 30, NOW + 30),
+            Presentation::Outlived
+        );
+        assert_eq!(
+            cache.present("a", "j", NOW + 60, NOW + 30),
+            Presentation::New
+        );
+        assert_eq!(
+            cache.present("a", "j", NOW + 60, NOW + 31),
+            Presentation::Replayed
+        );
+    }
+
+    #[test]
+    fn issuers_do_not_share_their_pairs() {
+        let cache = cache(100_000);
+        assert_eq!(cache.present("a", "bj", NOW + 30, NOW), Presentation::New);
+        assert_eq!(cache.present("ab", "j", NOW + 30, NOW), Presentation::New);
+        assert_eq!(cache.present("", "abj", NOW + 30, NOW), Presentation::New);
+    }
+
+    #[test]
+    fn a_full_cache_refuses_and_forgets_nothing() {
+        let cache = cache(SHARDS * 4);
+        let mut remembered = Vec::new();
+        let mut full = 0;
+        for i in 0..SHARDS * 64 {
+            let jti = i.to_string();
+            match cache.present("a", &jti, NOW + 30, NOW) {
+                Presentation::New => remembered.push(jti),
+                other => {
+                    assert_eq!(other, Presentation::Full);
+                    full += 1;
+                }
+            }
+        }
+        assert!(full > 0);
+        assert_eq!(remembered.len(), SHARDS * 4);
+        for jti in &remembered {
+            assert_eq!(
+                cache.present("a", jti, NOW + 30, NOW + 29),
+                Presentation::Replayed
+            );
+        }
+        // All of them expire in the same second, and all places are free.
+        for i in 0..SHARDS * 64 {
+            cache.present("b", &i.to_string(), NOW + 90, NOW + 31);
+        }
+        assert_eq!(cache.len(), SHARDS * 4);
+    }
+
+    #[test]
+    fn a_steady_rate_takes_no_more_memory_than_a_life_of_it() {
+        let cache = cache(100_000);
+        for second in 0..300 {
+            for i in 0..100 {
+                let jti = format!("{second}-{i}");
+                let now = NOW + second;
+                assert_eq!(cache.present("a", &jti, now + 10, now), Presentation::New);
+            }
+        }
+        assert!(!cache.is_empty());
+        assert!(cache.len() <= 12 * 100, "{} entries", cache.len());
+    }
+
+    #[test]
+    fn what_was_forgotten_before_the_clock_was_stepped_back_stays_burnt() {
+        let cache = cache(100_000);
+        assert_eq!(cache.present("a", "j", NOW + 30, NOW), Presentation::New);
+        // Enough presentations for a sweep of every shard.
+        for i in 0..10_000 {
+            cache.present("a", &i.to_string(), NOW + 160, NOW + 100);
+        }
+        assert_eq!(
+            cache.present("a", "j", NOW + 30, NOW + 5),
+            Presentation::Outlived
+        );
+        assert_eq!(
+            cache.present("a", "k", NOW + 65, NOW + 5),
+            Presentation::New
+        );
+    }
+
+    #[test]
+    fn of_many_who_present_the_same_pair_one_wins() {
+        const THREADS: usize = 80;
+        const ROUNDS: usize = 50;
+        let cache = cache(100_000);
+        let start = Barrier::new(THREADS);
+        let wins: usize = thread::scope(|scope| {
+            let racers: Vec<_> = (0..THREADS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        (0..ROUNDS)
+                            .filter(|round| {
+                                let jti = round.to_string();
+                                start.wait();
+                                cache.present("a", &jti, NOW + 30, NOW) == Presentation::New
+                            })
+                            .count()
+                    })
+                })
+                .collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).sum()
+        });
+        assert_eq!(wins, ROUNDS);
+        assert_eq!(cache.len(), ROUNDS);
+    }
+
+    /// What happens to a cache, in small numbers that meet often.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Present { issuer: u8, jti: u8, life: u64 },
+        Wait(u64),
+        StepBack(u64),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let present = || {
+            (0..2_u8, 0..40_u8, 0..70_u64).prop_map(|(issuer, jti, life)| Event::Present {
+                issuer,
+                jti,
+                life,
+            })
+        };
+        prop_oneof![
+            present(),
+            present(),
+            present(),
+            present(),
+            (0..4_u64).prop_map(Event::Wait),
+            (0..200_u64).prop_map(Event::Wait),
+            (0..200_u64).prop_map(Event::StepBack),
+        ]
+    }
+
+    proptest! {
+        /// While time goes forward the cache is the naive map; after a step
+        /// back it may refuse more, but never what nobody had presented with
+        /// a later expiry than everything before, and it accepts no
+        /// assertion twice.
+        #[test]
+        fn it_behaves_as_a_naive_map(events in proptest::collection::vec(event(), 0..400)) {
+            let cache = cache(100_000);
+            let mut now = NOW;
+            let mut latest_now = now;
+            let mut latest_exp = 0;
+            let mut live: HashMap<(u8, u8), u64> = HashMap::new();
+            let mut accepted = HashSet::new();
+            for event in events {
+                let (issuer, jti, life) = match event {
+                    Event::Wait(seconds) => {
+                        now += seconds;
+                        latest_now = latest_now.max(now);
+                        continue;
+                    }
+                    Event::StepBack(seconds) => {
+                        now -= seconds;
+                        continue;
+                    }
+                    Event::Present { issuer, jti, life } => (issuer, jti, life),
+                };
+                let exp = now + life;
+                let found = cache.present(&issuer.to_string(), &jti.to_string(), exp, now);
+                let is_live = live.get(&(issuer, jti)).is_some_and(|until| *until > now);
+                let expected = if exp <= now {
+                    Presentation::Outlived
+                } else if is_live {
+                    Presentation::Replayed
+                } else {
+                    Presentation::New
+                };
+                if now == latest_now || (exp > latest_exp && !is_live) {
+                    prop_assert_eq!(found, expected);
+                }
+                if found == Presentation::New {
+                    prop_assert!(accepted.insert((issuer, jti, exp)), "accepted twice");
+                    live.insert((issuer, jti), exp);
+                    latest_exp = latest_exp.max(exp);
+                }
+            }
+        }
+    }
+}
