@@ -5,6 +5,7 @@
 //! here opens a socket or decides whether an assertion is good.
 
 pub mod profile;
+pub mod refusal;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use self::profile::{Form, Profile, ProfileError};
+pub use self::refusal::Refusal;
 
 /// The `grant_type` of an assertion used as a grant (RFC 7523 §2.1).
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";

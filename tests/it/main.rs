@@ -3,4 +3,5 @@
 
 mod allocations;
 mod assertions;
+mod broker;
 mod floors;
