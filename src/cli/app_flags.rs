@@ -1,7 +1,6 @@
 //! Which flags say whose assertions are signed, for which provider?
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -102,7 +101,7 @@ impl AppFlags {
     /// `url` is the endpoint that other flags give. Remarks about files go to
     /// standard error.
     pub fn bind(&self, url: Option<&str>) -> Result<Bound, Failure> {
-        let profile = self.profile()?;
+        let profile = Profile::find(&self.profile).map_err(Failure::usage)?;
         if let Some(lifetime) = self.lifetime
             && lifetime > profile.longest_lifetime
         {
@@ -151,16 +150,6 @@ impl AppFlags {
             .map_err(Failure::usage)?
             .load(key, self.algorithm)
             .map_err(Failure::usage)
-    }
-
-    fn profile(&self) -> Result<Profile, Failure> {
-        if !self.profile.contains(['/', '.']) {
-            return Profile::built_in(&self.profile).map_err(Failure::usage);
-        }
-        let text = fs::read_to_string(&self.profile).map_err(|error| {
-            Failure::usage(format!("cannot read the profile {}: {error}", self.profile))
-        })?;
-        Profile::from_toml(&text, &self.profile).map_err(Failure::usage)
     }
 
     fn credential(&self) -> Result<Credential, Failure> {

@@ -7,7 +7,9 @@
 
 mod app_flags;
 mod backends;
+mod run;
 mod sign;
+mod stop;
 mod token;
 
 use std::error::Error;
@@ -26,6 +28,7 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Flags),
     Backends(backends::Flags),
     Sign(sign::Flags),
     Token(token::Flags),
@@ -48,6 +51,7 @@ pub fn main() -> Exit {
         }
     };
     let outcome = match &flags.verb {
+        Verb::Run(flags) => run::run(flags),
         Verb::Backends(flags) => backends::run(flags),
         Verb::Sign(flags) => sign::run(flags),
         Verb::Token(flags) => token::run(flags),

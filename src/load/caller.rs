@@ -23,7 +23,7 @@ pub struct Shared {
     /// Its key, as the user holds it.
     pub sealed: SealedKey,
     /// Its key, opened.
-    pub key: PrivateKey,
+    pub key: Arc<PrivateKey>,
     /// The backend that signs.
     pub backend: Arc<dyn Backend>,
     /// The key in the backend's own form.

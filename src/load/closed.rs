@@ -29,6 +29,10 @@ const TICK: Duration = Duration::from_millis(50);
 /// connections are refused; much longer, and it would not notice its return.
 const UNREACHABLE_PAUSE: Duration = Duration::from_millis(20);
 
+/// The longest wait for the last calls of a run that somebody stopped: they
+/// are sitting in front of it.
+const STOPPED_DRAIN: Duration = Duration::from_secs(2);
+
 /// A closed loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClosedPlan {
@@ -140,7 +144,12 @@ where
         let watched = watch_over(plan, &live, origin, &tids, broker_tids, stop, &mut tell);
         let ended = Instant::now();
         let _ = signals.send(Signal::Finish);
-        while workers.iter().any(|worker| !worker.is_finished()) && ended.elapsed() < plan.drain {
+        let drain = if watched.was_stopped {
+            plan.drain.min(STOPPED_DRAIN)
+        } else {
+            plan.drain
+        };
+        while workers.iter().any(|worker| !worker.is_finished()) && ended.elapsed() < drain {
             thread::sleep(Duration::from_millis(1));
         }
         let _ = signals.send(Signal::GiveUp);

@@ -65,6 +65,18 @@ pub struct Tool {
     pub features: Vec<String>,
 }
 
+impl Tool {
+    /// Describes this program.
+    #[must_use]
+    pub fn this() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            features: Vec::new(),
+        }
+    }
+}
+
 /// What may be told about a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
