@@ -84,3 +84,46 @@ fn decode_hex(digits: &str, into: &mut [u8]) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pem;
+    use super::*;
+
+    #[test]
+    fn headers_are_read_to_the_letter() {
+        let sound = "Proc-Type: 4,ENCRYPTED\nDEK-Info: des-ede3-cbc, 0123456789abcdEF";
+        let dek = read(sound).unwrap().unwrap();
+        assert_eq!(dek.cipher, Cipher::DesEde3Cbc);
+        assert_eq!(
+            dek.iv[..8],
+            [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]
+        );
+
+        for clear in ["", "Proc-Type: 4,MIC-CLEAR", "DEK-Info: DES-EDE3-CBC,00"] {
+            assert!(read(clear).unwrap().is_none(), "{clear}");
+        }
+        for garbled in [
+            "",
+            "\nDEK-Info: DES-EDE3-CBC",
+            "\nDEK-Info: DES-EDE3-CBC,",
+            "\nDEK-Info: DES-EDE3-CBC,0123456789abcde",
+            "\nDEK-Info: DES-EDE3-CBC,0123456789abcdeg",
+            "\nDEK-Info: DES-EDE3-CBC,+123456789abcdef",
+            "\nDEK-Info: DES-EDE3-CBC,0123456789abcdef01",
+            "\nDEK-Info: DES-EDE3-CBC,0123456789abcd\u{e9}",
+            "\nDEK-Info: AES-256-CBC,0123456789abcdef",
+        ] {
+            let error = read(&format!("Proc-Type: 4,ENCRYPTED{garbled}")).err();
+            assert!(
+                matches!(error, Some(ContainerError::Garbled(_))),
+                "{garbled}: {error:?}"
+            );
+        }
+    }
+
+    fn read(headers: &str) -> Result<Option<Dek>, ContainerError> {
+        let text = format!("-----BEGIN K-----\n{headers}\n\nAAAA\n-----END K-----\n");
+        Dek::read(&pem::blocks(&text)?[0])
+    }
+}

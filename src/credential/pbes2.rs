@@ -6,11 +6,13 @@
 //! short. Costs are bounded before anything is derived: a file must not
 //! decide for how long a program thinks.
 
+use pkcs8::ObjectIdentifier;
 use pkcs8::der::asn1::{AnyRef, OctetStringRef};
 use pkcs8::der::{self, Decode};
-use pkcs8::pkcs5::pbes2::{PBES2_OID, PBKDF2_OID, SCRYPT_OID};
+use pkcs8::pkcs5::pbes2::{
+    HMAC_WITH_SHA1_OID, HMAC_WITH_SHA256_OID, PBES2_OID, PBKDF2_OID, SCRYPT_OID,
+};
 use pkcs8::spki::AlgorithmIdentifierRef;
-use pkcs8::{ObjectIdentifier, pkcs5::pbes2 as oids};
 use zeroize::Zeroizing;
 
 use super::cipher::{Cipher, MAX_KEY_BYTES};
@@ -119,10 +121,10 @@ fn read_pbkdf2(
         .map_err(|_| GARBLED)?;
     check_key_len(key_len, cipher)?;
     let prf = match prf.map(|prf| prf.oid) {
-        None | Some(oids::HMAC_WITH_SHA1_OID) => Prf::HmacSha1,
-        Some(oids::HMAC_WITH_SHA256_OID) => Prf::HmacSha256,
-        Some(HMAC_SHA384) => Prf::HmacSha384,
-        Some(HMAC_SHA512) => Prf::HmacSha512,
+        None | Some(HMAC_WITH_SHA1_OID) => Prf::HmacSha1,
+        Some(HMAC_WITH_SHA256_OID) => Prf::HmacSha256,
+        Some(HMAC_WITH_SHA384_OID) => Prf::HmacSha384,
+        Some(HMAC_WITH_SHA512_OID) => Prf::HmacSha512,
         Some(oid) => return Err(schemes::unsupported(oid)),
     };
     if rounds == 0 {
@@ -184,9 +186,9 @@ fn check_key_len(found: Option<u64>, cipher: Cipher) -> Result<(), ContainerErro
 }
 
 /// `id-hmacWithSHA384` of RFC 8018 B.1.2.
-const HMAC_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.10");
+const HMAC_WITH_SHA384_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.10");
 /// `id-hmacWithSHA512` of RFC 8018 B.1.2.
-const HMAC_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.11");
+const HMAC_WITH_SHA512_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.11");
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Containers that the `openssl` program made, opened without it.
 
-use mintmark::credential::{ContainerError, SealedKey, Secret};
+use mintmark::credential::{ContainerError, SealedKey, Sealing, Secret, seal};
 use mintmark::signer::{KeyError, KeyKind, PublicKey};
 use zeroize::Zeroizing;
 
@@ -242,20 +242,35 @@ fn a_file_that_is_cut_off_anywhere_is_never_a_key() {
 }
 
 #[test]
-fn a_damaged_body_is_no_key_and_the_error_tells_where_it_broke() {
+fn a_damaged_body_is_no_key_and_the_error_says_what_is_damaged() {
     let garbled = text("rsa-2048.pem").replacen("MII", "M*I", 1);
     let error = open_bytes(garbled, None).unwrap_err();
     assert!(matches!(error, ContainerError::Garbled(_)), "{error}");
 
-    let mut longer = bytes("rsa-2048.pkcs8.der");
-    longer.push(0);
-    let error = open_bytes(longer, None).unwrap_err();
-    assert!(matches!(error, ContainerError::Garbled(_)), "{error}");
+    for name in ["rsa-2048.pkcs8.der", "rsa-2048.pkcs1.der"] {
+        let mut longer = bytes(name);
+        longer.push(0);
+        let error = open_bytes(longer, None).unwrap_err();
+        assert!(
+            matches!(error, ContainerError::Garbled(what) if what.contains("follow")),
+            "{name}: {error}"
+        );
+    }
+}
 
-    // The passphrase is right, and a byte inside of the structure is not: the
-    // first block decrypts to noise only from the second byte group on.
-    let mut der = bytes("rsa-2048.pkcs1.der");
-    der[4] = 0x1f;
-    let error = open_bytes(der, None).unwrap_err();
-    assert!(!matches!(error, ContainerError::WrongPassphrase), "{error}");
+#[test]
+fn a_key_that_decrypts_and_is_broken_inside_is_not_blamed_on_the_passphrase() {
+    let mut der = bytes("rsa-2048.pkcs8.der");
+    let inner = bytes("rsa-2048.pkcs1.der");
+    let at = der.len() - inner.len();
+    assert_eq!(der[at..], inner);
+    // The version of the inner structure is no INTEGER any more.
+    der[at + 4] = 0x1f;
+    let passphrase = Secret::from(PASSPHRASE);
+    let sealed = seal(&der, Sealing::CONSOLE, &passphrase).unwrap();
+    let error = open_bytes(sealed.expose(), Some(PASSPHRASE)).unwrap_err();
+    assert!(
+        matches!(error, ContainerError::Key(KeyError::Malformed)),
+        "{error}"
+    );
 }
