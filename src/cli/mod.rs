@@ -5,7 +5,10 @@
 //! else to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod app_flags;
 mod backends;
+mod sign;
+mod token;
 
 use std::error::Error;
 
@@ -24,6 +27,8 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Backends(backends::Flags),
+    Sign(sign::Flags),
+    Token(token::Flags),
 }
 
 /// Runs the verb that the process was started with.
@@ -44,6 +49,8 @@ pub fn main() -> Exit {
     };
     let outcome = match &flags.verb {
         Verb::Backends(flags) => backends::run(flags),
+        Verb::Sign(flags) => sign::run(flags),
+        Verb::Token(flags) => token::run(flags),
     };
     match outcome {
         Ok(exit) => exit,
