@@ -4,4 +4,5 @@
 mod allocations;
 mod assertions;
 mod broker;
+mod credentials;
 mod floors;
