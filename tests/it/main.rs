@@ -6,3 +6,7 @@ mod assertions;
 mod broker;
 mod credentials;
 mod floors;
+mod runs;
+mod secrets;
+mod stage;
+mod tokens;
