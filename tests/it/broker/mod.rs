@@ -1,6 +1,7 @@
 //! The embedded token endpoint, over real connections.
 
 mod grants;
+mod refusals;
 
 use std::sync::Arc;
 use std::time::Duration;
