@@ -1,5 +1,8 @@
 //! One binary for all integration tests, a module for each behaviour.
 #![allow(clippy::unwrap_used)]
 
+mod allocations;
+mod assertions;
 mod broker;
+mod credentials;
 mod floors;
