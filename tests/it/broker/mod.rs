@@ -1,6 +1,7 @@
 //! The embedded token endpoint, over real connections.
 
 mod attacks;
+mod cli;
 mod grants;
 mod http;
 mod lifecycle;
