@@ -158,12 +158,10 @@ fn registered(path: &Path, public_key: Option<&Path>) -> Result<AppRegistration,
     for warning in warnings {
         eprintln!("mintmark: note: {warning}; {}", warning.hint());
     }
-    let key = match public_key {
-        Some(path) => read_public_key(path)?,
-        None => {
-            let key = credential.key.open().map_err(Failure::usage)?;
-            public_half(&key)?
-        }
+    let key = if let Some(path) = public_key {
+        read_public_key(path)?
+    } else {
+        public_half(&credential.key.open().map_err(Failure::usage)?)?
     };
     let secret = credential.client_secret.as_ref();
     Ok(AppRegistration::new(

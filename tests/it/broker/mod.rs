@@ -6,6 +6,7 @@ mod grants;
 mod http;
 mod lifecycle;
 mod refusals;
+mod wycheproof;
 
 use std::sync::Arc;
 use std::time::Duration;
