@@ -7,6 +7,7 @@
 
 mod app_flags;
 mod backends;
+mod broker;
 mod run;
 mod sign;
 mod stop;
@@ -30,6 +31,7 @@ struct Flags {
 enum Verb {
     Run(run::Flags),
     Backends(backends::Flags),
+    Broker(broker::Flags),
     Sign(sign::Flags),
     Token(token::Flags),
 }
@@ -53,6 +55,7 @@ pub fn main() -> Exit {
     let outcome = match &flags.verb {
         Verb::Run(flags) => run::run(flags),
         Verb::Backends(flags) => backends::run(flags),
+        Verb::Broker(flags) => broker::run(flags),
         Verb::Sign(flags) => sign::run(flags),
         Verb::Token(flags) => token::run(flags),
     };
