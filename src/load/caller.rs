@@ -14,7 +14,9 @@ use crate::clock::Clock;
 use crate::credential::SealedKey;
 use crate::record::{Habits, KeyHabit, Outcome, TokenHabit};
 use crate::signer::{Algorithm, Backend, PrivateKey, Signer};
-use crate::token::{App, Cache, Exchange, ExchangeError, Token};
+use crate::token::{
+    App, Cache, CacheError, Exchange, ExchangeError, Fault, Purpose, Source, Token, Wanted,
+};
 
 /// What the workers of a step share.
 pub struct Shared {
@@ -37,7 +39,38 @@ pub struct Shared {
     /// The clock that claims are dated with.
     pub clock: Arc<dyn Clock>,
     /// The tokens, where they are kept.
-    pub cache: Cache,
+    pub cache: Cache<OwnFetch>,
+}
+
+/// Stands for a source where each worker fetches for itself.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnFetch;
+
+/// A call that ended without a token, as a cache sees it.
+#[derive(Debug, thiserror::Error)]
+#[error("the call ended in {0}")]
+pub struct Failed(Outcome);
+
+impl Fault for Failed {
+    fn is_transient(&self) -> bool {
+        self.0.is_unreachable()
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl Source for OwnFetch {
+    type Error = Failed;
+
+    async fn fetch(&self, _: Wanted<'_>) -> Result<Arc<Token>, Failed> {
+        Err(Failed(Outcome::Client))
+    }
+
+    async fn revoke(&self, _: &Purpose, _: &Token) -> Result<(), Failed> {
+        Err(Failed(Outcome::Client))
+    }
 }
 
 /// One worker of a step.
@@ -80,13 +113,13 @@ impl Caller for Habitual<'_> {
                 Err(outcome) => outcome,
             },
             TokenHabit::Cache => {
-                let kept = shared
-                    .cache
-                    .get(subject, || self.fetch(subject, &mut spent))
-                    .await;
-                match kept {
+                let fetch = async || self.fetch(subject, &mut spent).await.map_err(Failed);
+                let purpose = shared.app.purpose();
+                match shared.cache.get_with(purpose, subject, fetch).await {
                     Ok(_) => Outcome::Answered,
-                    Err(outcome) => outcome,
+                    Err(CacheError::Fetch(failed)) => failed.0.clone(),
+                    Err(CacheError::Late { .. }) => Outcome::TimedOut,
+                    Err(CacheError::Refused) => Outcome::Client,
                 }
             }
         };

@@ -19,7 +19,7 @@ use crate::credential::generate::{self, GenerateError, RsaBits};
 use crate::credential::{
     ContainerError, Credential, CredentialError, PassphraseSource, Sealing, Source, load,
 };
-use crate::load::caller::{Habitual, Shared};
+use crate::load::caller::{Habitual, OwnFetch, Shared};
 use crate::load::{ClosedPlan, LoadError, Progress, run_closed};
 use crate::oauth::{Profile, ProfileError};
 use crate::record::document::SCHEMA_VERSION;
@@ -27,7 +27,7 @@ use crate::record::host::QualityWatch;
 use crate::record::{Host, KeyFacts, Refusal, RunDocument, StepRecord, Tool, Warning};
 use crate::signer::registry::UnknownBackend;
 use crate::signer::{LoadError as SignerError, PrivateKey, Registry};
-use crate::token::{App, AppError, Cache};
+use crate::token::{App, AppError, Cache, Policy};
 
 /// How early a cached token is replaced: a minute, as careful clients do.
 const CACHE_MARGIN: Duration = Duration::from_secs(60);
@@ -287,7 +287,13 @@ impl Stage {
                 url: self.url.clone(),
                 timeout: plan.load.timeout.0,
                 subjects: self.subjects.clone(),
-                cache: Cache::new(Arc::clone(&clock), CACHE_MARGIN),
+                cache: Cache::builder(OwnFetch)
+                    .clock(Arc::clone(&clock))
+                    .policy(Policy {
+                        margin: CACHE_MARGIN,
+                        ..Policy::default()
+                    })
+                    .build(),
                 clock,
             },
             name,

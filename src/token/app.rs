@@ -1,11 +1,14 @@
 //! What must be known of an app before it can ask for a token?
 //!
 //! An [`App`] is a credential bound to a provider's profile: the layout of
-//! its assertions and of its token request, worked out once. It holds no key.
+//! its assertions and of its token request, worked out once. It holds no
+//! private key; [`super::keys`] does, and says by which ID an assertion names
+//! it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::purpose::Purpose;
 use crate::assertion::{AssertionError, Bindings, Builder, Subject, Template};
 use crate::credential::{Credential, Secret};
 use crate::oauth::{Form, Profile, ProfileError};
@@ -15,11 +18,16 @@ use crate::signer::Algorithm;
 #[derive(Clone)]
 pub struct App {
     template: Template,
+    /// All variables but the key's ID.
     bindings: Bindings,
+    key_id: Option<String>,
     algorithm: Algorithm,
     lifetime: Duration,
     form: Form,
     default_subject: Option<Subject>,
+    client_id: String,
+    client_secret: Option<Secret>,
+    purpose: Purpose,
 }
 
 impl App {
@@ -55,9 +63,15 @@ impl App {
             .bindings(variables)
             .with("client_id", &credential.client_id)
             .with("token_url", token_url)
-            .with_optional("kid", credential.key_id.as_ref())
             .with_optional("enterprise_id", credential.enterprise_id.as_ref())
             .with_optional("user_id", credential.user_id.as_ref());
+        let mut purpose = Purpose::of_app(&credential.client_id);
+        if let Some(scopes) = bindings.get("scope") {
+            purpose = purpose.with_scopes(scopes.split_ascii_whitespace());
+        }
+        if let Some(audience) = bindings.get("audience") {
+            purpose = purpose.with_audience(audience);
+        }
         let form = profile.form(
             &bindings,
             credential.client_secret.as_ref().map(Secret::expose),
@@ -65,6 +79,7 @@ impl App {
         let app = Self {
             template: profile.template(),
             bindings,
+            key_id: credential.key_id.clone(),
             algorithm,
             lifetime: profile.lifetime.0,
             form,
@@ -73,6 +88,9 @@ impl App {
                 .as_ref()
                 .map(Subject::enterprise)
                 .or_else(|| credential.user_id.as_ref().map(Subject::user)),
+            client_id: credential.client_id.clone(),
+            client_secret: credential.client_secret.clone(),
+            purpose,
         };
         // A faulty template shows now, not at the first request.
         app.builder()?;
@@ -92,12 +110,22 @@ impl App {
     ///
     /// As [`Builder::new`]; not once [`Self::new`] has succeeded.
     pub fn builder(&self) -> Result<Builder, AssertionError> {
-        Builder::new(
-            &self.template,
-            &self.bindings,
-            self.algorithm,
-            self.lifetime,
-        )
+        self.builder_for(self.key_id.as_deref(), self.algorithm)
+    }
+
+    /// Makes a builder whose assertions name another key than the
+    /// credential's; `None` names none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::new`].
+    pub fn builder_for(
+        &self,
+        key_id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Builder, AssertionError> {
+        let bindings = self.bindings.clone().with_optional("kid", key_id);
+        Builder::new(&self.template, &bindings, algorithm, self.lifetime)
     }
 
     /// Returns the layout of the token request.
@@ -110,6 +138,31 @@ impl App {
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// Returns the client ID.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// Returns the client secret, if there is one.
+    #[must_use]
+    pub fn client_secret(&self) -> Option<&Secret> {
+        self.client_secret.as_ref()
+    }
+
+    /// Returns the ID of the credential's key.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// Returns what the app's tokens are good for: the client ID, and the
+    /// variables `scope` and `audience` where the profile has them.
+    #[must_use]
+    pub fn purpose(&self) -> &Purpose {
+        &self.purpose
     }
 
     /// Returns whom the credential itself speaks for: the enterprise, or a user.

@@ -1,178 +1,385 @@
-//! How do many workers share one token?
+//! How do many workers share their tokens?
 //!
-//! A cache keeps a token per subject until shortly before it expires. Of the
-//! callers that miss together, one fetches and the others wait for the token
-//! that it brings; they look again once it is their turn. A hit takes a read
-//! lock on the map and none on the slot.
+//! A cache keeps a token for each purpose and subject. A hit takes no lock
+//! and allocates nothing. Of the callers that miss together one causes a
+//! fetch, and the others wait for what it brings, a failure included. A token
+//! that nears its end is replaced in the background while it is still handed
+//! out ([`Policy`] says when, and how long a failure is remembered).
+//!
+//! The fetch runs as a task of its own, on the runtime of the first caller or
+//! on the one that the builder names: a caller that is dropped takes no fetch
+//! with it. Outside of a runtime, and with [`Cache::get_with`], the first
+//! caller itself fetches; if it is dropped, the next takes over.
 
-use std::collections::HashMap;
-use std::future::Future;
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use parking_lot::RwLock;
+use arc_swap::Guard;
+use tokio::runtime::Handle as Runtime;
 
 use super::exchange::Token;
+use super::flight::{Inner, Visit};
+use super::handle::Handle;
+use super::metrics::{Event, Meter, Metrics};
+use super::policy::{Dice, Policy, QUICK_REFUSAL, as_ns};
+use super::purpose::Purpose;
+use super::slot::{Kept, Outcome};
+use super::source::Source;
+use super::table::Table;
 use crate::assertion::Subject;
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 
-/// Tokens by subject.
-pub struct Cache {
+/// Tokens by purpose and subject. A clone is the same cache.
+pub struct Cache<S: Source> {
+    inner: Arc<Inner<S>>,
+}
+
+/// A cache in the making.
+pub struct CacheBuilder<S> {
+    source: S,
+    policy: Policy,
     clock: Arc<dyn Clock>,
-    margin: Duration,
-    slots: RwLock<HashMap<Subject, Arc<Slot>>>,
+    runtime: Option<Runtime>,
+    dice: Dice,
 }
 
-#[derive(Default)]
-struct Slot {
-    kept: ArcSwapOption<Kept>,
-    flight: tokio::sync::Mutex<()>,
-}
-
-struct Kept {
-    token: Arc<Token>,
-    /// When the token is not handed out any more, on the monotonic clock.
-    until: Duration,
-}
-
-impl Cache {
-    /// Makes an empty cache that fetches anew `margin` before a token expires.
+impl<S: Source> CacheBuilder<S> {
+    /// Says how tokens are treated.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, margin: Duration) -> Self {
-        Self {
-            clock,
-            margin,
-            slots: RwLock::default(),
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Says which clock measures the lives of tokens.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Says where fetches run. A signature takes a good part of a
+    /// millisecond, in which a runtime's thread does nothing else.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Makes jitter fall the same way each time, as tests want it.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.dice = Dice::seeded(seed);
+        self
+    }
+
+    /// Makes the cache.
+    #[must_use]
+    pub fn build(self) -> Cache<S> {
+        Cache {
+            inner: Arc::new(Inner {
+                table: Table::new(self.policy.capacity),
+                source: self.source,
+                policy: self.policy,
+                clock: self.clock,
+                runtime: self.runtime,
+                meter: Meter::default(),
+                dice: self.dice,
+            }),
+        }
+    }
+}
+
+impl<S: Source> Cache<S> {
+    /// Makes a cache with the default policy, on the system's clock.
+    #[must_use]
+    pub fn new(source: S) -> Self {
+        Self::builder(source).build()
+    }
+
+    /// Begins to make a cache.
+    #[must_use]
+    pub fn builder(source: S) -> CacheBuilder<S> {
+        CacheBuilder {
+            source,
+            policy: Policy::default(),
+            clock: Arc::new(SystemClock::new()),
+            runtime: None,
+            dice: Dice::new(),
         }
     }
 
-    /// Returns the token of `subject`, fetched by `fetch` if there is none.
+    /// Returns a token, at once if there is a good one.
     ///
     /// # Errors
     ///
-    /// What `fetch` returns; it is then not kept, and the next caller tries.
-    pub async fn get<F, E>(
+    /// The fetch failed, now or a moment ago.
+    pub async fn get(
         &self,
+        purpose: &Purpose,
         subject: &Subject,
-        fetch: impl FnOnce() -> F,
-    ) -> Result<Arc<Token>, E>
-    where
-        F: Future<Output = Result<Arc<Token>, E>>,
-    {
-        let slot = self.slot(subject);
-        if let Some(token) = self.fresh(&slot) {
-            return Ok(token);
+    ) -> Result<Held, CacheError<S::Error>> {
+        match self.peek(purpose, subject) {
+            Some(held) => Ok(held),
+            // Apart and boxed: a hit does not pay for its size.
+            None => Box::pin(self.visit(purpose, subject).get())
+                .await
+                .map(Held::new),
         }
-        let _turn = slot.flight.lock().await;
-        if let Some(token) = self.fresh(&slot) {
-            return Ok(token);
-        }
-        // The lifetime counts from the answer; counting from the request
-        // errs towards fetching early.
-        let asked = self.clock.monotonic();
-        let token = fetch().await?;
-        slot.kept.store(Some(Arc::new(Kept {
-            until: asked + token.lifetime().saturating_sub(self.margin),
-            token: Arc::clone(&token),
-        })));
-        Ok(token)
     }
 
-    fn slot(&self, subject: &Subject) -> Arc<Slot> {
-        if let Some(slot) = self.slots.read().get(subject) {
-            return Arc::clone(slot);
-        }
-        Arc::clone(self.slots.write().entry(subject.clone()).or_default())
+    /// Returns a token if there is one that is good and needs no attention.
+    ///
+    /// One that is due for replacement counts while that is under way; else
+    /// it is left to [`Self::get`], which sees to it.
+    #[must_use]
+    pub fn peek(&self, purpose: &Purpose, subject: &Subject) -> Option<Held> {
+        let now = self.inner.coarse();
+        self.inner
+            .table
+            .look(purpose, subject, |place| {
+                let guard = place.kept();
+                let kept = guard.as_deref()?;
+                if !self.inner.is_hit(place, kept, now) {
+                    return None;
+                }
+                place.touch();
+                self.inner.meter.hit(now.saturating_sub(kept.since));
+                Some(Held(guard))
+            })
+            .flatten()
     }
 
-    fn fresh(&self, slot: &Slot) -> Option<Arc<Token>> {
-        let kept = slot.kept.load();
-        let kept = kept.as_ref()?;
-        (self.clock.monotonic() < kept.until).then(|| Arc::clone(&kept.token))
+    /// Returns a token as [`Self::get`] does, but fetches with `fetch`, and
+    /// within the caller's own future. Nothing is refreshed ahead.
+    ///
+    /// # Errors
+    ///
+    /// The fetch failed, now or a moment ago.
+    pub async fn get_with(
+        &self,
+        purpose: &Purpose,
+        subject: &Subject,
+        fetch: impl AsyncFnMut() -> Result<Arc<Token>, S::Error>,
+    ) -> Result<Held, CacheError<S::Error>> {
+        match self.peek(purpose, subject) {
+            Some(held) => Ok(held),
+            None => Box::pin(self.visit(purpose, subject).get_with(fetch))
+                .await
+                .map(Held::new),
+        }
+    }
+
+    /// Keeps a token that was asked for a moment ago, `took` before now.
+    ///
+    /// Returns it as a later [`Self::get`] would; `None` if its life is over.
+    pub fn put(
+        &self,
+        purpose: &Purpose,
+        subject: &Subject,
+        token: Arc<Token>,
+        took: Duration,
+    ) -> Option<Held> {
+        let now = self.inner.now();
+        let asked = now.saturating_sub(as_ns(took));
+        let life = token.lifetime();
+        let kept = self
+            .inner
+            .policy
+            .keep(token, (asked, now), life, &self.inner.dice)?;
+        let place = self.inner.find_or_add(purpose, subject);
+        Some(Held::new(place.put(kept)))
+    }
+
+    /// Returns a handle for one subject, by which hits are cheapest. The
+    /// subject stays in the cache while a handle is there.
+    #[must_use]
+    pub fn handle(&self, purpose: &Purpose, subject: &Subject) -> Handle<S> {
+        loop {
+            let place = self.inner.find_or_add(purpose, subject);
+            if place.pin() {
+                return Handle::new(Arc::clone(&self.inner), place);
+            }
+            self.inner.table.remove(&place);
+        }
+    }
+
+    /// Drops `token`, which a server answered with 401, so that the next
+    /// caller fetches another; says whether it was still the one in use.
+    ///
+    /// Of many workers that were refused with the same token, one causes a
+    /// fetch. A token that is refused within seconds of its issue is followed
+    /// by a pause, for the next will hardly fare better.
+    pub fn refuse(&self, purpose: &Purpose, subject: &Subject, token: &Token) -> bool {
+        let inner = &self.inner;
+        let is_dropped = inner
+            .table
+            .look(purpose, subject, |place| {
+                place.refuse(
+                    inner.now(),
+                    as_ns(QUICK_REFUSAL),
+                    CacheError::Refused,
+                    |kept| std::ptr::eq(kept, token),
+                    |strikes| inner.policy.pause(strikes, None, &inner.dice),
+                )
+            })
+            .unwrap_or(false);
+        if is_dropped {
+            inner.meter.count(Event::Refused);
+        }
+        is_dropped
+    }
+
+    /// Drops the subject's token, and the one that is being fetched as well:
+    /// whoever asks from now on gets one that was asked for later.
+    pub fn forget(&self, purpose: &Purpose, subject: &Subject) {
+        if let Some(place) = self.inner.find(purpose, subject) {
+            self.inner.meter.count(Event::Forgotten);
+            place.forget();
+        }
+    }
+
+    /// Forgets the subject's token and has the endpoint take it back, as well
+    /// as the one that is being fetched, which it waits for.
+    ///
+    /// # Errors
+    ///
+    /// The endpoint did not confirm it. The token is forgotten all the same.
+    pub async fn revoke(
+        &self,
+        purpose: &Purpose,
+        subject: &Subject,
+    ) -> Result<(), CacheError<S::Error>> {
+        let Some(place) = self.inner.find(purpose, subject) else {
+            return Ok(());
+        };
+        self.inner.meter.count(Event::Forgotten);
+        let forgotten = place.forget();
+        let mut tokens: Vec<_> = forgotten.kept.into_iter().collect();
+        if let Some(flight) = forgotten.flight
+            && let Outcome::Superseded(kept) = flight.outcome().await
+        {
+            tokens.push(kept);
+        }
+        let mut outcome = Ok(());
+        for kept in tokens {
+            let revoked = self.inner.source.revoke(purpose, &kept.token).await;
+            outcome = outcome.and(revoked.map_err(|error| CacheError::Fetch(Arc::new(error))));
+        }
+        outcome
+    }
+
+    /// Returns what was counted so far.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.inner.meter.read()
+    }
+
+    /// Returns the number of subjects that the cache has a place for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inner.table.len()
+    }
+
+    /// Is there no subject in the cache?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns where tokens come from.
+    #[must_use]
+    pub fn source(&self) -> &S {
+        &self.inner.source
+    }
+
+    fn visit(&self, purpose: &Purpose, subject: &Subject) -> Visit<S> {
+        Visit::new(
+            Arc::clone(&self.inner),
+            self.inner.find_or_add(purpose, subject),
+        )
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-    use crate::clock::ManualClock;
-
-    async fn fetched(count: &AtomicU32) -> Result<Arc<Token>, Infallible> {
-        let number = count.fetch_add(1, Ordering::SeqCst);
-        tokio::task::yield_now().await;
-        Ok(Arc::new(Token::new(
-            format!("token {number}"),
-            "bearer".into(),
-            Duration::from_secs(3_600),
-        )))
-    }
-
-    #[tokio::test]
-    async fn of_a_hundred_callers_that_miss_together_one_fetches() {
-        let cache = Arc::new(Cache::new(
-            Arc::new(ManualClock::default()),
-            Duration::from_secs(60),
-        ));
-        let count = Arc::new(AtomicU32::new(0));
-        let callers: Vec<_> = (0..100)
-            .map(|_| {
-                let (cache, count) = (Arc::clone(&cache), Arc::clone(&count));
-                tokio::spawn(async move {
-                    let subject = Subject::user("1");
-                    cache.get(&subject, || fetched(&count)).await.unwrap()
-                })
-            })
-            .collect();
-        for caller in callers {
-            assert_eq!(caller.await.unwrap().expose(), "token 0");
-        }
-        assert_eq!(count.load(Ordering::SeqCst), 1);
-    }
-
-    #[tokio::test]
-    async fn a_token_is_fetched_anew_before_it_expires_and_not_earlier() {
-        let clock = Arc::new(ManualClock::default());
-        let cache = Cache::new(
-            Arc::clone(&clock) as Arc<dyn Clock>,
-            Duration::from_secs(60),
-        );
-        let count = AtomicU32::new(0);
-        let subject = Subject::user("1");
-        for (seconds, fetches) in [(0, 1), (3_539, 1), (1, 2), (10, 2)] {
-            clock.advance(Duration::from_secs(seconds));
-            cache.get(&subject, || fetched(&count)).await.unwrap();
-            assert_eq!(count.load(Ordering::SeqCst), fetches);
+impl<S: Source> Clone for Cache<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
         }
     }
+}
 
-    #[tokio::test]
-    async fn subjects_have_tokens_of_their_own() {
-        let cache = Cache::new(Arc::new(ManualClock::default()), Duration::ZERO);
-        let count = AtomicU32::new(0);
-        for subject in [
-            Subject::user("1"),
-            Subject::enterprise("1"),
-            Subject::user("2"),
-        ] {
-            cache.get(&subject, || fetched(&count)).await.unwrap();
-        }
-        assert_eq!(count.load(Ordering::SeqCst), 3);
+impl<S: Source> fmt::Debug for Cache<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("subjects", &self.len())
+            .field("policy", &self.inner.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A token that a cache handed out. It keeps the token alive, and it is meant
+/// to be short-lived: [`Self::token`] can be cloned for longer.
+pub struct Held(Guard<Option<Arc<Kept<Token>>>>);
+
+impl Held {
+    pub(super) fn new(kept: Arc<Kept<Token>>) -> Self {
+        Self(Guard::from_inner(Some(kept)))
     }
 
-    #[tokio::test]
-    async fn a_failure_is_not_kept() {
-        let cache = Cache::new(Arc::new(ManualClock::default()), Duration::ZERO);
-        let subject = Subject::user("1");
-        let failed = cache
-            .get(&subject, || async { Err::<Arc<Token>, _>("no") })
-            .await;
-        assert_eq!(failed.unwrap_err(), "no");
-        let count = AtomicU32::new(0);
-        let token = cache.get(&subject, || fetched(&count)).await.unwrap();
-        assert_eq!(token.expose(), "token 0");
+    /// Returns the token.
+    #[must_use]
+    pub fn token(&self) -> &Arc<Token> {
+        let kept = self.0.as_ref();
+        &kept.expect("only what holds a token is handed out").token
+    }
+}
+
+impl Deref for Held {
+    type Target = Token;
+
+    fn deref(&self) -> &Token {
+        self.token()
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Held").field(self.token()).finish()
+    }
+}
+
+/// Why a cache has no token.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError<E> {
+    /// The fetch failed, now or a moment ago.
+    #[error("no token could be fetched")]
+    Fetch(#[source] Arc<E>),
+    /// The token's life was over when it arrived.
+    #[error("the token lives for {life:?} and took {took:?} to arrive")]
+    Late {
+        /// How long it lives, from when it was asked for.
+        life: Duration,
+        /// How long the fetch took.
+        took: Duration,
+    },
+    /// The last token was refused by those it was shown to, soon after its
+    /// issue.
+    #[error("the last token was refused soon after its issue, and the next is not due yet")]
+    Refused,
+}
+
+impl<E> Clone for CacheError<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Fetch(error) => Self::Fetch(Arc::clone(error)),
+            Self::Late { life, took } => Self::Late {
+                life: *life,
+                took: *took,
+            },
+            Self::Refused => Self::Refused,
+        }
     }
 }

@@ -5,15 +5,23 @@
 //! `exp`, `iat` or `nbf` is answered by learning the server's time from its
 //! `Date` header. `Retry-After` is honoured up to a bound; without it the
 //! pause doubles.
+//!
+//! No lock is taken on the way to a signature: the key is read from its ring,
+//! and each thread writes assertions with a builder of its own.
 
-use std::sync::Arc;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use arc_swap::ArcSwap;
+use thread_local::ThreadLocal;
 
 use super::app::App;
 use super::exchange::{Answer, Exchange, Token};
+use super::keys::{KeyRing, SigningKey};
+use super::purpose::Purpose;
+use super::source::{Fault, Source, Wanted};
 use crate::assertion::{AssertionError, Builder, Subject};
 use crate::clock::Clock;
 use crate::record::Outcome;
@@ -53,18 +61,26 @@ impl Default for Retry {
 pub struct Client {
     app: App,
     exchange: Exchange,
-    signer: Arc<dyn Signer>,
+    keys: Arc<KeyRing>,
     clock: Arc<dyn Clock>,
     retry: Retry,
-    /// Builders that are not in use; one for each caller that was ever there
-    /// at the same time.
-    builders: Mutex<Vec<Builder>>,
+    pen: ArcSwap<Pen>,
+    revocation_url: Option<String>,
     /// The server's time less ours, in milliseconds.
     offset_ms: AtomicI64,
 }
 
+/// Builders whose header names one key, one for each thread.
+struct Pen {
+    /// The key that the header names. Weak: a replaced key must not wait for
+    /// the next signature to be let go.
+    key: Weak<SigningKey>,
+    builders: ThreadLocal<RefCell<Builder>>,
+}
+
 impl Client {
-    /// Makes a client of its parts.
+    /// Makes a client that signs with one key, which the app's credential
+    /// names.
     #[must_use]
     pub fn new(
         app: App,
@@ -73,15 +89,45 @@ impl Client {
         clock: Arc<dyn Clock>,
         retry: Retry,
     ) -> Self {
+        let key = SigningKey::of_signer(signer, app.key_id(), app.algorithm());
+        Self::with_keys(app, exchange, Arc::new(KeyRing::new(key)), clock, retry)
+    }
+
+    /// Makes a client that signs with the current key of a ring.
+    #[must_use]
+    pub fn with_keys(
+        app: App,
+        exchange: Exchange,
+        keys: Arc<KeyRing>,
+        clock: Arc<dyn Clock>,
+        retry: Retry,
+    ) -> Self {
         Self {
             app,
             exchange,
-            signer,
+            keys,
             clock,
             retry,
-            builders: Mutex::new(Vec::new()),
+            pen: ArcSwap::from_pointee(Pen {
+                key: Weak::new(),
+                builders: ThreadLocal::new(),
+            }),
+            revocation_url: None,
             offset_ms: AtomicI64::new(0),
         }
+    }
+
+    /// Says where tokens are revoked.
+    #[must_use]
+    pub fn with_revocation(mut self, url: impl Into<String>) -> Self {
+        self.revocation_url = Some(url.into());
+        self
+    }
+
+    /// Returns what this client's tokens are good for.
+    #[must_use]
+    pub fn purpose(&self) -> &Purpose {
+        self.app.purpose()
     }
 
     /// Fetches a new token for `subject`.
@@ -95,8 +141,12 @@ impl Client {
         let mut has_learnt_time = false;
         let mut attempt = 1;
         loop {
-            let assertion = self.assertion(subject)?;
+            // The key is held until the answer is there: until then, the
+            // endpoint needs its public half.
+            let key = self.keys.current();
+            let assertion = self.assertion(&key, subject)?;
             let answer = self.exchange.send(&assertion).await;
+            drop(key);
             if let Some(token) = answer.token {
                 return Ok(token);
             }
@@ -131,18 +181,64 @@ impl Client {
         self.offset_ms.load(Ordering::Relaxed)
     }
 
-    fn assertion(&self, subject: &Subject) -> Result<Vec<u8>, FetchError> {
-        // The lock is released before the signature is made.
-        let spare = self.builders.lock().pop();
-        let mut builder = match spare {
-            Some(builder) => builder,
-            None => self.app.builder()?,
-        };
+    /// Has the endpoint take `token` back (RFC 7009).
+    ///
+    /// # Errors
+    ///
+    /// No address was given for it ([`Self::with_revocation`]), or the
+    /// endpoint did not confirm it.
+    pub async fn revoke(&self, token: &Token) -> Result<(), FetchError> {
+        let url = self
+            .revocation_url
+            .as_deref()
+            .ok_or(FetchError::NoRevocation)?;
+        let answer = self
+            .exchange
+            .revoke(
+                url,
+                self.app.client_id(),
+                self.app.client_secret(),
+                token.expose(),
+            )
+            .await;
+        if answer.outcome.is_answered() {
+            Ok(())
+        } else {
+            Err(FetchError::NotRevoked {
+                outcome: answer.outcome,
+                description: answer.description,
+            })
+        }
+    }
+
+    fn assertion(&self, key: &Arc<SigningKey>, subject: &Subject) -> Result<Vec<u8>, FetchError> {
+        let pen = self.pen_of(key);
+        let builder = pen.builders.get_or_try(|| {
+            self.app
+                .builder_for(key.kid(), key.algorithm())
+                .map(RefCell::new)
+        })?;
         let mut out = Vec::with_capacity(1024);
-        let made = builder.write(self.server_time(), subject, &*self.signer, &mut out);
-        self.builders.lock().push(builder);
-        made?;
+        // Nothing in between awaits or calls back, so the builder is free.
+        builder
+            .borrow_mut()
+            .write(self.server_time(), subject, key.signer(), &mut out)?;
         Ok(out)
+    }
+
+    /// Returns the pen for `key`, a new one after each rotation.
+    fn pen_of(&self, key: &Arc<SigningKey>) -> Arc<Pen> {
+        let pen = self.pen.load();
+        // A weak reference keeps the address from being used again.
+        if std::ptr::eq(pen.key.as_ptr(), Arc::as_ptr(key)) {
+            return Arc::clone(&pen);
+        }
+        let pen = Arc::new(Pen {
+            key: Arc::downgrade(key),
+            builders: ThreadLocal::new(),
+        });
+        self.pen.store(Arc::clone(&pen));
+        pen
     }
 
     fn server_time(&self) -> Duration {
@@ -183,15 +279,7 @@ enum Reaction {
 fn reaction(answer: &Answer) -> Reaction {
     let description = answer.description.as_deref().unwrap_or_default();
     match &answer.outcome {
-        Outcome::OAuth { status: 429, .. }
-        | Outcome::OAuth {
-            status: 500..=599, ..
-        }
-        | Outcome::Status(429 | 500..=599)
-        | Outcome::Connect
-        | Outcome::ConnectRefused
-        | Outcome::Reset
-        | Outcome::TimedOut => Reaction::Wait,
+        outcome if is_unwilling(outcome) => Reaction::Wait,
         Outcome::OAuth { error, .. } if error == "invalid_grant" => {
             if ["'exp'", "'iat'", "'nbf'"]
                 .iter()
@@ -205,6 +293,54 @@ fn reaction(answer: &Answer) -> Reaction {
             }
         }
         _ => Reaction::GiveUp,
+    }
+}
+
+/// Is the endpoint busy, down or out of reach, which may pass?
+fn is_unwilling(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::OAuth {
+            status: 429 | 500..=599,
+            ..
+        } | Outcome::Status(429 | 500..=599)
+            | Outcome::Connect
+            | Outcome::ConnectRefused
+            | Outcome::Reset
+            | Outcome::TimedOut
+    )
+}
+
+impl Source for Client {
+    type Error = FetchError;
+
+    async fn fetch(&self, wanted: Wanted<'_>) -> Result<Arc<Token>, FetchError> {
+        if wanted.purpose != self.purpose() {
+            return Err(FetchError::Purpose(wanted.purpose.app().to_owned()));
+        }
+        Self::fetch(self, wanted.subject).await
+    }
+
+    async fn revoke(&self, _: &Purpose, token: &Token) -> Result<(), FetchError> {
+        Self::revoke(self, token).await
+    }
+}
+
+impl Fault for FetchError {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused { outcome, .. } | Self::NotRevoked { outcome, .. } => {
+                is_unwilling(outcome)
+            }
+            Self::Assertion(_) | Self::Sign(_) | Self::Purpose(_) | Self::NoRevocation => false,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
     }
 }
 
@@ -226,6 +362,22 @@ pub enum FetchError {
         description: Option<String>,
         /// Attempts made.
         attempts: u32,
+        /// How long the endpoint asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// No client serves the purpose.
+    #[error("no client asks for tokens of the app {0:?} with these scopes and this audience")]
+    Purpose(String),
+    /// Nobody said where tokens are revoked.
+    #[error("there is no address to revoke tokens at")]
+    NoRevocation,
+    /// The endpoint did not confirm a revocation.
+    #[error("the token was not revoked: {outcome}{}", described(description.as_deref()))]
+    NotRevoked {
+        /// How the request ended.
+        outcome: Outcome,
+        /// What the endpoint or the network said of it.
+        description: Option<String>,
     },
 }
 
@@ -235,6 +387,7 @@ impl FetchError {
             outcome: answer.outcome.clone(),
             description: answer.description.clone(),
             attempts,
+            retry_after: answer.retry_after,
         }
     }
 }

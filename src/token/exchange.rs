@@ -12,8 +12,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use smol_str::SmolStr;
 use zeroize::Zeroizing;
 
+use crate::credential::Secret;
 use crate::oauth::{ErrorBody, Form, TokenResponse};
 use crate::record::Outcome;
 
@@ -72,48 +74,68 @@ impl Exchange {
         self.form.begin(&mut body);
         body.extend_from_slice(assertion);
         self.form.end(&mut body);
+        let (mut answer, response) = match self.post(self.url.clone(), body).await {
+            Ok(both) => both,
+            Err(failed) => return failed,
+        };
+        answer.read_from(response, Answer::read).await;
+        answer
+    }
+
+    /// Asks the endpoint `url` to take a token back (RFC 7009 §2.1).
+    ///
+    /// The answer has no token; it is [`Outcome::Answered`] if the endpoint
+    /// agreed, which it does for tokens that it does not know as well.
+    pub async fn revoke(
+        &self,
+        url: &str,
+        client_id: &str,
+        client_secret: Option<&Secret>,
+        token: &str,
+    ) -> Answer {
+        let Ok(url) = reqwest::Url::parse(url) else {
+            return Answer::failed(Outcome::Client, format!("{url:?} is no URL"));
+        };
+        let body = {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            form.append_pair("client_id", client_id);
+            if let Some(secret) = client_secret {
+                form.append_pair("client_secret", secret.expose());
+            }
+            form.append_pair("token", token).finish()
+        };
+        match self.post(url, body.into_bytes()).await {
+            Ok((mut answer, response)) => {
+                answer.read_from(response, Answer::read_revocation).await;
+                answer
+            }
+            Err(failed) => failed,
+        }
+    }
+
+    async fn post(
+        &self,
+        url: reqwest::Url,
+        body: Vec<u8>,
+    ) -> Result<(Answer, reqwest::Response), Answer> {
         let sent = self
             .http
-            .post(self.url.clone())
+            .post(url)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .body(body)
             .send()
             .await;
-        let mut response = match sent {
-            Ok(response) => response,
-            Err(error) => return Answer::failed(outcome_of(&error), words_of(&error)),
-        };
-        let status = response.status();
-        let mut answer = Answer {
+        let response =
+            sent.map_err(|error| Answer::failed(outcome_of(&error), words_of(&error)))?;
+        let answer = Answer {
             outcome: Outcome::Malformed,
             token: None,
             server_time: date_of(response.headers()),
             retry_after: retry_after_of(response.headers()),
             description: None,
         };
-        let mut text = Zeroizing::new(Vec::new());
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if text.len() + chunk.len() <= MAX_ANSWER_BYTES => {
-                    text.extend_from_slice(&chunk);
-                }
-                Ok(Some(_)) => {
-                    answer.description = Some(format!(
-                        "the answer is longer than {MAX_ANSWER_BYTES} bytes"
-                    ));
-                    return answer;
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    answer.outcome = outcome_of(&error);
-                    answer.description = Some(words_of(&error));
-                    return answer;
-                }
-            }
-        }
-        answer.read(status, &text);
-        answer
+        Ok((answer, response))
     }
 }
 
@@ -143,6 +165,45 @@ impl Answer {
         }
     }
 
+    /// Reads the body to its end and hands it to `read`.
+    async fn read_from(
+        &mut self,
+        mut response: reqwest::Response,
+        read: impl FnOnce(&mut Self, StatusCode, &[u8]),
+    ) {
+        let status = response.status();
+        let mut text = Zeroizing::new(Vec::new());
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if text.len() + chunk.len() <= MAX_ANSWER_BYTES => {
+                    text.extend_from_slice(&chunk);
+                }
+                Ok(Some(_)) => {
+                    self.description = Some(format!(
+                        "the answer is longer than {MAX_ANSWER_BYTES} bytes"
+                    ));
+                    return;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.outcome = outcome_of(&error);
+                    self.description = Some(words_of(&error));
+                    return;
+                }
+            }
+        }
+        read(self, status, &text);
+    }
+
+    /// Success needs no body; failures have the same as for tokens.
+    fn read_revocation(&mut self, status: StatusCode, text: &[u8]) {
+        if status.is_success() {
+            self.outcome = Outcome::Answered;
+        } else {
+            self.read(status, text);
+        }
+    }
+
     fn read(&mut self, status: StatusCode, text: &[u8]) {
         if status.is_success() {
             match serde_json::from_slice::<TokenResponse>(text) {
@@ -153,7 +214,7 @@ impl Answer {
                     self.outcome = Outcome::Answered;
                     self.token = Some(Arc::new(Token {
                         text: response.access_token,
-                        kind: response.token_type,
+                        kind: response.token_type.into(),
                         lifetime,
                     }));
                 }
@@ -180,7 +241,8 @@ impl Answer {
 /// An access token. It is secret.
 pub struct Token {
     text: Zeroizing<String>,
-    kind: String,
+    /// Short enough to need no place of its own on the heap.
+    kind: SmolStr,
     lifetime: Duration,
 }
 
@@ -190,7 +252,7 @@ impl Token {
     pub fn new(text: String, token_type: String, lifetime: Duration) -> Self {
         Self {
             text: Zeroizing::new(text),
-            kind: token_type,
+            kind: token_type.into(),
             lifetime,
         }
     }

@@ -12,8 +12,25 @@ pub mod app;
 pub mod cache;
 pub mod client;
 pub mod exchange;
+pub mod handle;
+pub mod keys;
+pub mod metrics;
+pub mod policy;
+pub mod purpose;
+pub mod source;
+
+mod flight;
+mod slot;
+mod sync;
+mod table;
 
 pub use self::app::{App, AppError};
-pub use self::cache::Cache;
+pub use self::cache::{Cache, CacheBuilder, CacheError, Held};
 pub use self::client::{Client, FetchError, Retry};
 pub use self::exchange::{Answer, Exchange, ExchangeError, Token};
+pub use self::handle::Handle;
+pub use self::keys::{KeyRing, KeyStore, Retired, SigningKey};
+pub use self::metrics::{AgeClass, Metrics};
+pub use self::policy::{Policy, Refresh};
+pub use self::purpose::Purpose;
+pub use self::source::{Clients, Fault, Source, Wanted};

@@ -9,4 +9,5 @@ mod floors;
 mod runs;
 mod secrets;
 mod stage;
+mod token;
 mod tokens;

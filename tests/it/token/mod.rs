@@ -1,0 +1,7 @@
+//! The token library: caches, keys and the file that processes share.
+
+mod behaviour;
+mod cancellation;
+mod desk;
+mod herd;
+mod model;
