@@ -18,7 +18,7 @@ mod rank;
 pub mod record;
 mod session;
 mod tally;
-pub mod warning;
+mod warning;
 
 #[cfg(test)]
 mod fake;
@@ -33,7 +33,6 @@ pub use self::quads::{Progress, TimedBy};
 pub use self::quality::QualityFacts;
 pub use self::record::{BenchRecord, CaseRecord, ComparisonRecord};
 pub use self::session::{ALPHA, Request, run};
-pub use self::warning::{Warning, WarningCode};
 use crate::clock::SystemClock;
 use crate::signer::{Algorithm, PrivateKey, Registry, SignError};
 

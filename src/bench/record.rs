@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::case::{Case, Question};
 use super::quads::TimedBy;
 use super::quality::QualityFacts;
-use super::warning::Warning;
+use crate::record::{Host, Warning};
 use crate::signer::{Facts, KeyKind};
 use crate::stats::{Estimate, Tolerance, Verdict};
 
@@ -44,6 +44,8 @@ pub struct BenchRecord {
     pub comparisons: Vec<ComparisonRecord>,
     /// What was asked for and left out.
     pub refused: Vec<RefusedCase>,
+    /// The machine.
+    pub host: Host,
     /// How disturbed the machine was.
     pub quality: QualityFacts,
     /// What a reader must know.

@@ -21,6 +21,7 @@ use super::record::{
 use super::tally::Tally;
 use super::{BenchError, warning};
 use crate::clock::Clock;
+use crate::record::Host;
 use crate::signer::{Algorithm, PrivateKey, Registry, SignError, Signer};
 use crate::stats::multiple::holm;
 use crate::stats::paired::CHANNELS;
@@ -153,6 +154,7 @@ pub fn run(
         cases: case_records(&cases, &outcome, &asked, request.reference),
         comparisons: comparison_records(&cases, &outcome, &asked, &schedule),
         refused,
+        host: Host::detect(),
         quality: Counters::now().since(&before, took),
         warnings: Vec::new(),
     };

@@ -3,4 +3,8 @@
 
 mod allocations;
 mod assertions;
+mod backends;
+mod bench;
 mod floors;
+mod keys;
+mod vectors;
