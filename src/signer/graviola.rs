@@ -122,7 +122,7 @@ fn refused(error: graviola::Error) -> LoadError {
 }
 
 /// Takes the length of what was written, or whether nothing was.
-fn written<E>(made: Result<usize, E>, expected: usize) -> Result<(), SignError> {
+fn written(made: Result<usize, graviola::Error>, expected: usize) -> Result<(), SignError> {
     match made {
         Ok(len) if len == expected => Ok(()),
         _ => Err(SignError::Backend { backend: NAME }),

@@ -52,7 +52,8 @@ impl Backend for Token {
             .and_then(|(_, context)| context.get_library_info().ok())
             .map(|info| {
                 format!(
-                    "{} {}.{}",
+                    "{} ({}) {}.{}",
+                    info.manufacturer_id(),
                     info.library_description(),
                     info.library_version().major(),
                     info.library_version().minor()

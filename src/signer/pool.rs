@@ -41,10 +41,10 @@ mod tests {
     #[test]
     fn an_object_is_reused_and_dropped_after_an_error() {
         let pool = Pool::new();
-        let made = std::cell::Cell::new(0);
+        let count = std::cell::Cell::new(0);
         let make = || {
-            made.set(made.get() + 1);
-            Ok::<_, &str>(made.get())
+            count.set(count.get() + 1);
+            Ok::<_, &str>(count.get())
         };
         assert_eq!(pool.with(make, |object| Ok(*object)), Ok(1));
         assert_eq!(pool.with(make, |object| Ok(*object)), Ok(1));

@@ -27,11 +27,10 @@ fn signed(signer: &dyn Signer, message: &[u8]) -> Vec<u8> {
     signature
 }
 
+type Named = (String, Arc<dyn Signer>);
+
 /// Loads a key everywhere; the names that took it, and the reasons of others.
-fn load_all(
-    key: &PrivateKey,
-    algorithm: Algorithm,
-) -> (Vec<(String, Arc<dyn Signer>)>, Vec<Refused>) {
+fn load_all(key: &PrivateKey, algorithm: Algorithm) -> (Vec<Named>, Vec<Refused>) {
     let registry = Registry::compiled();
     let (loaded, refused) = registry.agreeing(&usable(&registry), key, algorithm);
     (

@@ -1,5 +1,5 @@
 //! One binary for all integration tests, a module for each behaviour.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod allocations;
 mod assertions;
@@ -7,4 +7,5 @@ mod backends;
 mod bench;
 mod floors;
 mod keys;
+mod pkcs11;
 mod vectors;
