@@ -5,7 +5,12 @@
 //! else to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod app_flags;
 mod backends;
+mod run;
+mod sign;
+mod stop;
+mod token;
 
 use std::error::Error;
 
@@ -23,7 +28,10 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Flags),
     Backends(backends::Flags),
+    Sign(sign::Flags),
+    Token(token::Flags),
 }
 
 /// Runs the verb that the process was started with.
@@ -43,7 +51,10 @@ pub fn main() -> Exit {
         }
     };
     let outcome = match &flags.verb {
+        Verb::Run(flags) => run::run(flags),
         Verb::Backends(flags) => backends::run(flags),
+        Verb::Sign(flags) => sign::run(flags),
+        Verb::Token(flags) => token::run(flags),
     };
     match outcome {
         Ok(exit) => exit,

@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 
 use super::cipher::Cipher;
 use super::dek::Dek;
-use super::pbes2::{Derivation, Sealed};
+use super::derivation::Derivation;
+use super::pbes2::Sealed;
 use super::pem::{self, Block};
 use super::secret::Secret;
 use crate::signer::{KeyError, PrivateKey};
@@ -140,7 +141,7 @@ pub enum ContainerError {
     #[error("the key is encrypted and no passphrase was given")]
     PassphraseMissing,
     /// Decryption yields no key.
-    #[error("the passphrase is wrong: the key does not decrypt")]
+    #[error("the passphrase is wrong, or the key is damaged: it does not decrypt")]
     WrongPassphrase,
     /// The container is sound, and the key in it cannot be used.
     #[error(transparent)]
@@ -254,7 +255,9 @@ impl Found {
 
 /// Picks the one private key out of the blocks of a text.
 fn the_private_block(blocks: Vec<Block<'_>>) -> Result<Block<'_>, ContainerError> {
-    let labels: Vec<&str> = blocks.iter().map(|block| block.label).collect();
+    let mut labels: Vec<&str> = blocks.iter().map(|block| block.label).collect();
+    labels.dedup();
+    labels.truncate(4);
     let others = labels.join(", ");
     let mut keys: Vec<Block<'_>> = blocks
         .into_iter()

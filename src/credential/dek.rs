@@ -5,11 +5,11 @@
 //! one round of MD5. It is read because `openssl genrsa -des3` wrote it for
 //! twenty years, and it is never written.
 
-use md5::{Digest, Md5};
 use zeroize::Zeroizing;
 
 use super::cipher::{Cipher, MAX_KEY_BYTES};
 use super::container::ContainerError;
+use super::derivation::Derivation;
 use super::pem::Block;
 use super::schemes;
 
@@ -53,15 +53,13 @@ impl Dek {
         data: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, ContainerError> {
         let mut key = Zeroizing::new([0; MAX_KEY_BYTES]);
-        derive(passphrase.as_bytes(), &self.iv[..SALT_BYTES], &mut key);
+        let key = &mut key[..self.cipher.key_len()];
+        Derivation::Md5OneRound.derive(passphrase, &self.iv[..SALT_BYTES], key)?;
         let mut buffer = Zeroizing::new(data.to_vec());
+        let iv = &self.iv[..self.cipher.block_len()];
         let len = self
             .cipher
-            .decrypt(
-                &key[..self.cipher.key_len()],
-                &self.iv[..self.cipher.block_len()],
-                &mut buffer,
-            )
+            .decrypt(key, iv, &mut buffer)
             .ok_or(ContainerError::WrongPassphrase)?;
         buffer.truncate(len);
         Ok(buffer)
@@ -70,22 +68,6 @@ impl Dek {
 
 const GARBLED: ContainerError =
     ContainerError::Garbled("its DEK-Info header is not CIPHER,IV-IN-HEX");
-
-/// `EVP_BytesToKey` with MD5 and one round: each block of the key is the
-/// digest of the one before, the passphrase and the salt.
-fn derive(passphrase: &[u8], salt: &[u8], key: &mut [u8; MAX_KEY_BYTES]) {
-    let mut block = Zeroizing::new([0_u8; 16]);
-    for (index, part) in key.chunks_mut(block.len()).enumerate() {
-        let mut digest = Md5::new();
-        if index > 0 {
-            digest.update(*block);
-        }
-        digest.update(passphrase);
-        digest.update(salt);
-        block.copy_from_slice(&digest.finalize());
-        part.copy_from_slice(&*block);
-    }
-}
 
 /// Decodes exactly as many bytes as `into` has.
 fn decode_hex(digits: &str, into: &mut [u8]) -> Option<()> {
@@ -101,4 +83,47 @@ fn decode_hex(digits: &str, into: &mut [u8]) -> Option<()> {
         *byte = u8::from_str_radix(pair, 16).ok()?;
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pem;
+    use super::*;
+
+    #[test]
+    fn headers_are_read_to_the_letter() {
+        let sound = "Proc-Type: 4,ENCRYPTED\nDEK-Info: des-ede3-cbc, 0123456789abcdEF";
+        let dek = read(sound).unwrap().unwrap();
+        assert_eq!(dek.cipher, Cipher::DesEde3Cbc);
+        assert_eq!(
+            dek.iv[..8],
+            [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]
+        );
+
+        for clear in ["", "Proc-Type: 4,MIC-CLEAR", "DEK-Info: DES-EDE3-CBC,00"] {
+            assert!(read(clear).unwrap().is_none(), "{clear}");
+        }
+        for garbled in [
+            "",
+            "\nDEK-Info: DES-EDE3-CBC",
+            "\nDEK-Info: DES-EDE3-CBC,",
+            "\nDEK-Info: DES-EDE3-CBC,0123456789abcde",
+            "\nDEK-Info: DES-EDE3-CBC,0123456789abcdeg",
+            "\nDEK-Info: DES-EDE3-CBC,+123456789abcdef",
+            "\nDEK-Info: DES-EDE3-CBC,0123456789abcdef01",
+            "\nDEK-Info: DES-EDE3-CBC,0123456789abcd\u{e9}",
+            "\nDEK-Info: AES-256-CBC,0123456789abcdef",
+        ] {
+            let error = read(&format!("Proc-Type: 4,ENCRYPTED{garbled}")).err();
+            assert!(
+                matches!(error, Some(ContainerError::Garbled(_))),
+                "{garbled}: {error:?}"
+            );
+        }
+    }
+
+    fn read(headers: &str) -> Result<Option<Dek>, ContainerError> {
+        let text = format!("-----BEGIN K-----\n{headers}\n\nAAAA\n-----END K-----\n");
+        Dek::read(&pem::blocks(&text)?[0])
+    }
 }

@@ -127,3 +127,14 @@ fn not_empty(
         Ok(passphrase)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_asked_where_nobody_sits() {
+        let error = from_terminal(Path::new("key.pem"), false).unwrap_err();
+        assert!(matches!(error, PassphraseError::NoTerminal), "{error}");
+    }
+}

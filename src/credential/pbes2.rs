@@ -6,93 +6,19 @@
 //! short. Costs are bounded before anything is derived: a file must not
 //! decide for how long a program thinks.
 
-use std::fmt;
-use std::num::NonZeroU32;
-
-use aws_lc_rs::pbkdf2;
+use pkcs8::ObjectIdentifier;
 use pkcs8::der::asn1::{AnyRef, OctetStringRef};
 use pkcs8::der::{self, Decode};
-use pkcs8::pkcs5::pbes2::{PBES2_OID, PBKDF2_OID, SCRYPT_OID};
-use pkcs8::pkcs5::scrypt;
+use pkcs8::pkcs5::pbes2::{
+    HMAC_WITH_SHA1_OID, HMAC_WITH_SHA256_OID, PBES2_OID, PBKDF2_OID, SCRYPT_OID,
+};
 use pkcs8::spki::AlgorithmIdentifierRef;
-use pkcs8::{ObjectIdentifier, pkcs5::pbes2 as oids};
 use zeroize::Zeroizing;
 
 use super::cipher::{Cipher, MAX_KEY_BYTES};
 use super::container::ContainerError;
+use super::derivation::{Derivation, MAX_PBKDF2_ROUNDS, MAX_SCRYPT_BYTES, MAX_SCRYPT_WORK, Prf};
 use super::schemes;
-
-/// The most PBKDF2 rounds that are run.
-///
-/// RFC 8018 §4.2 names this count for "especially critical keys"; it takes
-/// seconds. Twice as many would take twice as long, each time a key is opened.
-pub const MAX_PBKDF2_ROUNDS: u64 = 10_000_000;
-
-/// The most memory that scrypt may ask for, in bytes (128 · N · r).
-///
-/// OpenSSL refuses above 32 MiB unless told otherwise; N = 2^17 with r = 8,
-/// the strongest setting in common advice, takes half of this.
-pub const MAX_SCRYPT_BYTES: u64 = 256 << 20;
-
-/// The most work that scrypt may ask for, in bytes mixed (128 · N · r · p).
-pub const MAX_SCRYPT_WORK: u64 = 1 << 30;
-
-/// How a passphrase becomes a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Derivation {
-    /// PBKDF2 (RFC 8018 §5.2).
-    Pbkdf2 {
-        /// The pseudo-random function.
-        prf: Prf,
-        /// The number of rounds.
-        rounds: u32,
-    },
-    /// scrypt (RFC 7914).
-    Scrypt {
-        /// The base-2 logarithm of the cost parameter N.
-        log_n: u8,
-        /// The block size parameter.
-        r: u32,
-        /// The parallelisation parameter.
-        p: u32,
-    },
-    /// `EVP_BytesToKey` of OpenSSL with one round of MD5.
-    Md5OneRound,
-}
-
-/// The pseudo-random function of PBKDF2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prf {
-    /// HMAC with SHA-1, the default of RFC 8018.
-    HmacSha1,
-    /// HMAC with SHA-256, the default of OpenSSL since 1.1.
-    HmacSha256,
-    /// HMAC with SHA-384.
-    HmacSha384,
-    /// HMAC with SHA-512.
-    HmacSha512,
-}
-
-impl fmt::Display for Prf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::HmacSha1 => "HMAC-SHA1",
-            Self::HmacSha256 => "HMAC-SHA256",
-            Self::HmacSha384 => "HMAC-SHA384",
-            Self::HmacSha512 => "HMAC-SHA512",
-        })
-    }
-}
-
-impl fmt::Display for Derivation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pbkdf2 { prf, rounds } => write!(f, "PBKDF2-{prf} x {rounds}"),
-            Self::Scrypt { log_n, r, p } => write!(f, "scrypt N=2^{log_n} r={r} p={p}"),
-            Self::Md5OneRound => f.write_str("MD5 x 1"),
-        }
-    }
-}
 
 /// A container that PBES2 has sealed, taken apart.
 pub(super) struct Sealed<'a> {
@@ -133,7 +59,7 @@ impl<'a> Sealed<'a> {
         let cipher =
             Cipher::from_oid(encryption.oid).ok_or_else(|| schemes::unsupported(encryption.oid))?;
         let iv = parameters(encryption)
-            .and_then(|any| any.decode_as::<&OctetStringRef>())
+            .and_then(AnyRef::decode_as::<&OctetStringRef>)
             .map_err(|_| GARBLED)?
             .as_bytes();
         if iv.len() != cipher.block_len() {
@@ -157,7 +83,7 @@ impl<'a> Sealed<'a> {
     pub(super) fn open(&self, passphrase: &str) -> Result<Zeroizing<Vec<u8>>, ContainerError> {
         let mut key = Zeroizing::new([0; MAX_KEY_BYTES]);
         let key = &mut key[..self.cipher.key_len()];
-        self.derive(passphrase, key)?;
+        self.derivation.derive(passphrase, self.salt, key)?;
         let mut buffer = Zeroizing::new(self.data.to_vec());
         let len = self
             .cipher
@@ -165,28 +91,6 @@ impl<'a> Sealed<'a> {
             .ok_or(ContainerError::WrongPassphrase)?;
         buffer.truncate(len);
         Ok(buffer)
-    }
-
-    fn derive(&self, passphrase: &str, key: &mut [u8]) -> Result<(), ContainerError> {
-        match self.derivation {
-            Derivation::Pbkdf2 { prf, rounds } => {
-                let algorithm = match prf {
-                    Prf::HmacSha1 => pbkdf2::PBKDF2_HMAC_SHA1,
-                    Prf::HmacSha256 => pbkdf2::PBKDF2_HMAC_SHA256,
-                    Prf::HmacSha384 => pbkdf2::PBKDF2_HMAC_SHA384,
-                    Prf::HmacSha512 => pbkdf2::PBKDF2_HMAC_SHA512,
-                };
-                let rounds = NonZeroU32::new(rounds).ok_or(GARBLED)?;
-                pbkdf2::derive(algorithm, rounds, self.salt, passphrase.as_bytes(), key);
-                Ok(())
-            }
-            Derivation::Scrypt { log_n, r, p } => {
-                let params = scrypt::Params::new(log_n, r, p).map_err(|_| GARBLED)?;
-                scrypt::scrypt(passphrase.as_bytes(), self.salt, &params, key).map_err(|_| GARBLED)
-            }
-            // Never made by `read`.
-            Derivation::Md5OneRound => Err(GARBLED),
-        }
     }
 }
 
@@ -217,10 +121,10 @@ fn read_pbkdf2(
         .map_err(|_| GARBLED)?;
     check_key_len(key_len, cipher)?;
     let prf = match prf.map(|prf| prf.oid) {
-        None | Some(oids::HMAC_WITH_SHA1_OID) => Prf::HmacSha1,
-        Some(oids::HMAC_WITH_SHA256_OID) => Prf::HmacSha256,
-        Some(HMAC_SHA384) => Prf::HmacSha384,
-        Some(HMAC_SHA512) => Prf::HmacSha512,
+        None | Some(HMAC_WITH_SHA1_OID) => Prf::HmacSha1,
+        Some(HMAC_WITH_SHA256_OID) => Prf::HmacSha256,
+        Some(HMAC_WITH_SHA384_OID) => Prf::HmacSha384,
+        Some(HMAC_WITH_SHA512_OID) => Prf::HmacSha512,
         Some(oid) => return Err(schemes::unsupported(oid)),
     };
     if rounds == 0 {
@@ -282,6 +186,150 @@ fn check_key_len(found: Option<u64>, cipher: Cipher) -> Result<(), ContainerErro
 }
 
 /// `id-hmacWithSHA384` of RFC 8018 B.1.2.
-const HMAC_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.10");
+const HMAC_WITH_SHA384_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.10");
 /// `id-hmacWithSHA512` of RFC 8018 B.1.2.
-const HMAC_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.11");
+const HMAC_WITH_SHA512_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.11");
+
+#[cfg(test)]
+mod tests {
+    use pkcs8::der::Encode as _;
+    use pkcs8::pkcs5::pbes2::DES_EDE3_CBC_OID;
+
+    use super::*;
+
+    #[test]
+    fn what_a_hostile_file_may_hold_is_refused_before_any_work() {
+        let salt = octets(b"8 bytes.");
+        let iv = octets(b"8 bytes.");
+        let sound = pbkdf2(&[&salt, &integer(2048)]);
+        for (kdf, iv, expected) in [
+            // IVs that are too short or too long for the cipher.
+            (&sound, octets(b""), "garbled"),
+            (&sound, octets(b"7 bytes"), "garbled"),
+            (&sound, octets(b"16 bytes, not 8."), "garbled"),
+            (&sound, integer(8), "garbled"),
+            // Rounds of PBKDF2.
+            (&pbkdf2(&[&salt, &integer(0)]), iv.clone(), "garbled"),
+            (
+                &pbkdf2(&[&salt, &integer(10_000_001)]),
+                iv.clone(),
+                "10000001 rounds",
+            ),
+            (
+                &pbkdf2(&[&salt, &integer(1 << 40)]),
+                iv.clone(),
+                "1099511627776 rounds",
+            ),
+            (&pbkdf2(&[&salt]), iv.clone(), "garbled"),
+            // A key length that is not the cipher's.
+            (
+                &pbkdf2(&[&salt, &integer(1), &integer(16)]),
+                iv.clone(),
+                "garbled",
+            ),
+            (
+                &pbkdf2(&[&salt, &integer(1), &integer(1 << 40)]),
+                iv.clone(),
+                "garbled",
+            ),
+            // A function that is not supported.
+            (
+                &pbkdf2(&[&salt, &integer(1), &algorithm("1.2.840.113549.2.8", &[])]),
+                iv.clone(),
+                "hmacWithSHA224",
+            ),
+            // Costs of scrypt.
+            (&scrypt(0, 8, 1), iv.clone(), "garbled"),
+            (&scrypt(1, 8, 1), iv.clone(), "garbled"),
+            (&scrypt(1_000, 8, 1), iv.clone(), "garbled"),
+            (&scrypt(1 << 14, 0, 1), iv.clone(), "garbled"),
+            (&scrypt(1 << 14, 8, 0), iv.clone(), "garbled"),
+            (&scrypt(1 << 20, 8, 1), iv.clone(), "N=1048576"),
+            (
+                &scrypt(1 << 62, 0xffff_ffff, 1),
+                iv.clone(),
+                "N=4611686018427387904",
+            ),
+            (&scrypt(1 << 14, 8, 1_000), iv.clone(), "p=1000"),
+            (&scrypt(2, 1, 0xffff_ffff), iv.clone(), "p=4294967295"),
+            // Functions and ciphers that nobody knows.
+            (&algorithm("1.2.3.4", &[]), iv.clone(), "1.2.3.4"),
+        ] {
+            let der = container(kdf, &iv, DES_EDE3_CBC_OID);
+            let error = Sealed::read(&der).err().expect(expected).to_string();
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+        let der = container(
+            &sound,
+            &iv,
+            ObjectIdentifier::new_unwrap("1.2.840.113549.3.2"),
+        );
+        let error = Sealed::read(&der).err().unwrap().to_string();
+        assert!(error.contains("RC2"), "{error}");
+    }
+
+    #[test]
+    fn long_salts_and_explicit_defaults_are_read() {
+        let salt = octets(&[7; 64]);
+        let sha1 = algorithm("1.2.840.113549.2.7", &[&[5, 0]]);
+        let kdf = pbkdf2(&[&salt, &integer(3), &integer(24), &sha1]);
+        let der = container(&kdf, &octets(b"8 bytes."), DES_EDE3_CBC_OID);
+        let sealed = Sealed::read(&der).unwrap();
+        assert_eq!(sealed.salt.len(), 64);
+        assert_eq!(sealed.derivation.to_string(), "PBKDF2-HMAC-SHA1 x 3");
+        assert!(sealed.open("x").is_err());
+    }
+
+    #[test]
+    fn the_strongest_settings_in_use_are_within_the_limits() {
+        let iv = octets(b"8 bytes.");
+        for kdf in [
+            pbkdf2(&[&octets(b"salt"), &integer(10_000_000)]),
+            scrypt(1 << 17, 8, 1),
+            scrypt(1 << 14, 8, 16),
+        ] {
+            assert!(Sealed::read(&container(&kdf, &iv, DES_EDE3_CBC_OID)).is_ok());
+        }
+    }
+
+    fn container(kdf: &[u8], iv: &[u8], cipher: ObjectIdentifier) -> Vec<u8> {
+        let encryption = algorithm(&cipher.to_string(), &[iv]);
+        let scheme = algorithm(&PBES2_OID.to_string(), &[&sequence(&[kdf, &encryption])]);
+        sequence(&[&scheme, &octets(&[0; 16])])
+    }
+
+    fn pbkdf2(members: &[&[u8]]) -> Vec<u8> {
+        algorithm(&PBKDF2_OID.to_string(), &[&sequence(members)])
+    }
+
+    fn scrypt(n: u64, r: u64, p: u64) -> Vec<u8> {
+        let members = [octets(b"salt"), integer(n), integer(r), integer(p)];
+        let members: Vec<&[u8]> = members.iter().map(Vec::as_slice).collect();
+        algorithm(&SCRYPT_OID.to_string(), &[&sequence(&members)])
+    }
+
+    fn algorithm(oid: &str, parameters: &[&[u8]]) -> Vec<u8> {
+        let oid = oid.parse::<ObjectIdentifier>().unwrap().to_der().unwrap();
+        let members: Vec<&[u8]> = [&[oid.as_slice()], parameters].concat();
+        sequence(&members)
+    }
+
+    fn octets(bytes: &[u8]) -> Vec<u8> {
+        OctetStringRef::new(bytes).unwrap().to_der().unwrap()
+    }
+
+    fn integer(value: u64) -> Vec<u8> {
+        value.to_der().unwrap()
+    }
+
+    fn sequence(members: &[&[u8]]) -> Vec<u8> {
+        let value = members.concat();
+        let length = u8::try_from(value.len()).unwrap();
+        let header = if length < 0x80 {
+            vec![0x30, length]
+        } else {
+            vec![0x30, 0x81, length]
+        };
+        [header, value].concat()
+    }
+}

@@ -15,6 +15,10 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
+/// The longest label; real ones have up to 25 characters. Labels are shown in
+/// errors, so they are neither long nor able to steer a terminal.
+const MAX_LABEL: usize = 64;
+
 /// One block of a PEM text, not yet decoded.
 pub(super) struct Block<'a> {
     pub(super) label: &'a str,
@@ -64,6 +68,11 @@ pub(super) fn blocks(text: &str) -> Result<Vec<Block<'_>>, ContainerError> {
         let Some((label, after)) = rest.split_once(DASHES) else {
             return Err(ContainerError::Truncated);
         };
+        if label.len() > MAX_LABEL || !label.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Err(ContainerError::Garbled(
+                "its PEM block has no printable label",
+            ));
+        }
         let Some((content, end)) = after.split_once(END) else {
             return Err(ContainerError::Truncated);
         };
@@ -78,6 +87,11 @@ pub(super) fn blocks(text: &str) -> Result<Vec<Block<'_>>, ContainerError> {
                 ContainerError::Garbled("its PEM block ends with another label than it begins with")
             });
         };
+        if content.contains("\\n") {
+            return Err(ContainerError::Garbled(
+                "its line ends are the two characters \\n, as inside of JSON, expected real line ends",
+            ));
+        }
         let (headers, body) = split_headers(content);
         blocks.push(Block {
             label,
@@ -171,6 +185,26 @@ mod tests {
         let error = blocks("-----BEGIN K-----\nAQID\n-----END L-----").err();
         assert!(
             matches!(error, Some(ContainerError::Garbled(_))),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn a_label_that_would_steer_a_terminal_is_refused() {
+        for label in ["K\u{1b}[2J", "K\nL", &"K".repeat(65)] {
+            let error = blocks(&format!("-----BEGIN {label}-----\n-----END {label}-----")).err();
+            assert!(
+                matches!(error, Some(ContainerError::Garbled(_))),
+                "{label:?}: {error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_block_whose_line_ends_are_still_escaped_is_told_so() {
+        let error = blocks(r"-----BEGIN K-----\nAQID\n-----END K-----").err();
+        assert!(
+            matches!(error, Some(ContainerError::Garbled(what)) if what.contains("JSON")),
             "{error:?}"
         );
     }

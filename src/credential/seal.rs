@@ -9,8 +9,8 @@ use pkcs8::der::asn1::OctetStringRef;
 use pkcs8::pkcs5::pbes2::{EncryptionScheme, Kdf, Parameters, Pbkdf2Params, Pbkdf2Prf, Salt};
 
 use super::cipher::Cipher;
+use super::derivation::Prf;
 use super::generate::{GenerateError, random_bytes};
-use super::pbes2::Prf;
 use super::pem;
 use super::secret::Secret;
 

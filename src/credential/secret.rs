@@ -10,6 +10,13 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 /// A client secret, a passphrase or the text of a private key.
+///
+/// It does not get into a record by mistake:
+///
+/// ```compile_fail
+/// let secret = mintmark::credential::Secret::from("hunter2");
+/// serde_json::to_string(&secret).unwrap();
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 

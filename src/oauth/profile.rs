@@ -49,6 +49,25 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Returns the profile that a flag or a scenario names: one that is
+    /// compiled in, or the file of that path.
+    ///
+    /// A name with a dot or a slash is a path.
+    ///
+    /// # Errors
+    ///
+    /// There is none of that name, or the file cannot be read or used.
+    pub fn find(name: &str) -> Result<Self, ProfileError> {
+        if !name.contains(['/', '.']) {
+            return Self::built_in(name);
+        }
+        let text = std::fs::read_to_string(name).map_err(|source| ProfileError::Read {
+            path: name.to_owned(),
+            source,
+        })?;
+        Self::from_toml(&text, name)
+    }
+
     /// Returns a profile that is compiled in.
     ///
     /// # Errors
@@ -176,8 +195,17 @@ pub enum ProfileError {
         /// The names that there are.
         known: String,
     },
+    /// The file cannot be read.
+    #[error("cannot read the profile {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The file is faulty.
-    #[error("cannot read the profile {origin}")]
+    #[error("the profile {origin} cannot be used")]
     Syntax {
         /// The file, or the profile's name.
         origin: String,

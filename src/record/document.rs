@@ -4,6 +4,7 @@
 //! version 1 and refuses newer ones with a sentence ([`super::store`]).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,18 @@ pub struct Tool {
     pub version: String,
     /// The cargo features that were compiled in.
     pub features: Vec<String>,
+}
+
+impl Tool {
+    /// Describes this program.
+    #[must_use]
+    pub fn this() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            features: Vec::new(),
+        }
+    }
 }
 
 /// What may be told about a key.
@@ -135,12 +148,14 @@ pub struct StepRecord {
     pub threads: usize,
     /// How the step's time was spent.
     pub phases: Phases,
-    /// Calls that ended within the measured phase, by outcome.
+    /// Calls that began within the measured phase, by outcome.
     pub outcomes: BTreeMap<String, u64>,
     /// Assertions signed for them.
     pub assertions_signed: u64,
     /// Token requests sent for them.
     pub requests_sent: u64,
+    /// Calls that began and were given up when the drain ended.
+    pub abandoned: u64,
     /// Latencies of the measured phase.
     pub latencies: Latencies,
     /// Processor time of the measured phase.
@@ -174,10 +189,11 @@ impl StepRecord {
         self.answered() as f64 / (self.phases.measured_ns.max(1) as f64 / 1e9)
     }
 
-    /// Returns the generator's processor time for one call, in nanoseconds.
+    /// Returns the generator's processor time for one call.
     #[must_use]
-    pub fn client_cpu_per_call_ns(&self) -> Option<f64> {
-        (self.calls() > 0).then(|| self.cpu.client_ns as f64 / self.calls() as f64)
+    pub fn client_cpu_per_call(&self) -> Option<Duration> {
+        (self.calls() > 0)
+            .then(|| Duration::from_secs_f64(self.cpu.client_ns as f64 / 1e9 / self.calls() as f64))
     }
 }
 
@@ -237,8 +253,8 @@ pub struct Slice {
     pub start_ns: u64,
     /// Its length.
     pub length_ns: u64,
-    /// Calls that ended within it, by outcome.
+    /// Calls that began within it, by outcome.
     pub outcomes: BTreeMap<String, u64>,
-    /// Response times of answered calls that ended within it.
+    /// Response times of the answered ones among them.
     pub response: Histogram,
 }

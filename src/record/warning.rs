@@ -53,6 +53,16 @@ impl Warning {
         )
     }
 
+    /// The program was built without optimisation.
+    #[must_use]
+    pub fn debug_build() -> Self {
+        Self::new(
+            "debug-build",
+            "mintmark itself was built without optimisation".to_owned(),
+            "build it with --release; parsing, encoding and recording are several times slower without",
+        )
+    }
+
     /// A backend was left out.
     #[must_use]
     pub fn backend_refused(name: &str, reason: &str) -> Self {
@@ -80,16 +90,6 @@ impl Warning {
             "errors",
             format!("in the step {step:?}, {failed} of {calls} calls failed"),
             "the latencies are those of answered calls; see the errors by kind",
-        )
-    }
-
-    /// A file that holds a secret can be read by others.
-    #[must_use]
-    pub fn readable_secret(path: &str) -> Self {
-        Self::new(
-            "readable-secret",
-            format!("{path} can be read by other users of this machine"),
-            "chmod 600 it",
         )
     }
 

@@ -401,3 +401,78 @@ fn significant_bits(big_endian: &[u8]) -> usize {
         .first()
         .map_or(0, |first| digits.len() * 8 - first.leading_zeros() as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RSA: &[u8] = include_bytes!("../../tests/fixtures/keys/rsa-2048.pkcs8.der");
+    const RSA_PKCS1: &[u8] = include_bytes!("../../tests/fixtures/keys/rsa-2048.pkcs1.der");
+    const RSA_PUBLIC: &str = include_str!("../../tests/fixtures/keys/rsa-2048.public.pem");
+    const P256: &str = include_str!("../../tests/fixtures/keys/p256.pem");
+    const P256_SEC1: &str = include_str!("../../tests/fixtures/keys/p256.sec1.pem");
+
+    #[test]
+    fn both_encodings_of_an_rsa_key_are_the_same_key() {
+        let from_pkcs8 = PrivateKey::from_pkcs8_der(RSA).unwrap();
+        let from_pkcs1 = PrivateKey::from_pkcs1_der(RSA_PKCS1).unwrap();
+        assert_eq!(from_pkcs8.pkcs8_der(), RSA);
+        assert_eq!(from_pkcs1.pkcs8_der(), RSA);
+        assert_eq!(from_pkcs8.pkcs1_der(), Some(RSA_PKCS1));
+        let public = PublicKey::from_pem(RSA_PUBLIC).unwrap();
+        assert_eq!(from_pkcs1.public_key(), Some(&public));
+        assert_eq!(public.to_pem(), RSA_PUBLIC);
+    }
+
+    #[test]
+    fn both_encodings_of_an_elliptic_key_have_the_same_public_half() {
+        let from_pkcs8 = PrivateKey::from_pkcs8_der(&last_block(P256)).unwrap();
+        let from_sec1 = PrivateKey::from_sec1_der(&last_block(P256_SEC1)).unwrap();
+        assert!(from_pkcs8.public_key().is_some());
+        assert_eq!(from_pkcs8.public_key(), from_sec1.public_key());
+        assert_eq!(from_sec1.public_key().unwrap().inner().len(), 65);
+        assert!(from_sec1.pkcs1_der().is_none());
+    }
+
+    #[test]
+    fn an_elliptic_key_that_stands_alone_must_name_its_curve() {
+        let pkcs8 = last_block(P256);
+        let info = PrivateKeyInfoRef::try_from(&*pkcs8).unwrap();
+        let error = PrivateKey::from_sec1_der(info.private_key.as_bytes()).unwrap_err();
+        assert!(matches!(error, KeyError::Curve), "{error}");
+    }
+
+    #[test]
+    fn sizes_are_counted_in_significant_bits() {
+        for (bytes, bits) in [
+            (&[][..], 0),
+            (&[0, 0], 0),
+            (&[1], 1),
+            (&[0, 0x80], 8),
+            (&[0x7f, 0xff], 15),
+            (&[0xff; 256], 2048),
+        ] {
+            assert_eq!(significant_bits(bytes), bits);
+        }
+    }
+
+    #[test]
+    fn an_even_exponent_is_refused() {
+        let at = RSA_PKCS1
+            .windows(5)
+            .position(|window| window == [2, 3, 1, 0, 1])
+            .unwrap();
+        let mut even = RSA_PKCS1.to_vec();
+        even[at + 4] = 0;
+        let error = PrivateKey::from_pkcs1_der(&even).unwrap_err();
+        assert!(matches!(error, KeyError::Exponent), "{error}");
+    }
+
+    fn last_block(text: &str) -> Vec<u8> {
+        pem::parse_many(text)
+            .unwrap()
+            .pop()
+            .unwrap()
+            .into_contents()
+    }
+}

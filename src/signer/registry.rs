@@ -265,11 +265,33 @@ fn prove(
 }
 
 /// Returns the version of a crate from the lock file of this build.
+///
+/// Where several versions are locked, it is the one that this package asks
+/// for, which the lock file names in its list of dependencies.
 pub(super) fn locked_version(name: &str) -> &'static str {
     const LOCK: &str = include_str!("../../Cargo.lock");
-    let entry = format!("name = \"{name}\"\nversion = \"");
-    LOCK.find(&entry)
-        .map(|at| &LOCK[at + entry.len()..])
-        .and_then(|rest| rest.split('"').next())
+    const OWN: &str = concat!("name = \"", env!("CARGO_PKG_NAME"), "\"\n");
+    let after = |start: &str, text: &'static str| {
+        let rest = &text[text.find(start)? + start.len()..];
+        rest.split('"').next()
+    };
+    let own = LOCK
+        .split("[[package]]")
+        .find(|package| package.contains(OWN));
+    own.and_then(|own| after(&format!("\n \"{name} "), own))
+        .or_else(|| after(&format!("name = \"{name}\"\nversion = \""), LOCK))
         .unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_one_that_is_asked_for() {
+        // The lock holds 0.9 as well, for a feature of another crate.
+        assert!(locked_version("rsa").starts_with("0.10."));
+        assert!(locked_version("ring").starts_with("0.17."));
+        assert_eq!(locked_version("no-such-crate"), "unknown");
+    }
 }

@@ -5,6 +5,8 @@ mod allocations;
 mod assertions;
 mod backends;
 mod bench;
+mod broker;
+mod credentials;
 mod floors;
 mod keys;
 mod pkcs11;
