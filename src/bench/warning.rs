@@ -4,6 +4,7 @@
 //! them. Their codes are stable: scripts branch on them.
 
 use super::case::Question;
+use super::probes::counts_allocations;
 use super::quads::TimedBy;
 use super::record::{BenchRecord, ComparisonRecord};
 use crate::record::Warning;
@@ -44,6 +45,13 @@ pub fn warnings(record: &BenchRecord) -> Vec<Warning> {
             "unoptimised-build",
             "this program was built without optimisation".into(),
             "build it with --release before believing a figure",
+        );
+    }
+    if counts_allocations() {
+        warn(
+            "counting-allocator",
+            "this program counts allocations, which slows down what allocates".into(),
+            "take times with a build that lacks the feature count-allocations",
         );
     }
     if record.is_stopped {

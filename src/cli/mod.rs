@@ -7,6 +7,7 @@
 
 mod app_flags;
 mod backends;
+mod bench;
 mod run;
 mod sign;
 mod stop;
@@ -29,6 +30,7 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Flags),
+    Bench(Box<bench::Flags>),
     Backends(backends::Flags),
     Sign(sign::Flags),
     Token(token::Flags),
@@ -52,6 +54,7 @@ pub fn main() -> Exit {
     };
     let outcome = match &flags.verb {
         Verb::Run(flags) => run::run(flags),
+        Verb::Bench(flags) => bench::run(flags),
         Verb::Backends(flags) => backends::run(flags),
         Verb::Sign(flags) => sign::run(flags),
         Verb::Token(flags) => token::run(flags),

@@ -59,6 +59,7 @@ impl Backend for JsonWebToken {
             fault_check: "as aws-lc-rs".into(),
             algorithms: Algorithm::ALL.to_vec(),
             cpu_features: cpu::present(&own::CPU_FEATURES),
+            parses_key_per_signature: true,
             caveats: vec!["parses and checks the key again for every signature".into()],
             ..Facts::default()
         };

@@ -130,6 +130,8 @@ pub struct Facts {
     /// The threads of its own that the library signs on, if it does; CPU time
     /// of the calling thread alone would then flatter it.
     pub hidden_threads: Option<String>,
+    /// Does the library take the key as bytes and parse it for every signature?
+    pub parses_key_per_signature: bool,
     /// Known advisories about timing or other side channels, with their status.
     pub advisories: Vec<String>,
     /// What a reader of the figures must know besides.
