@@ -74,7 +74,7 @@ fn conditions(out: &mut String, record: &BenchRecord) -> fmt::Result {
     }
     writeln!(
         out,
-        "took   {} of {}; orders, bounds and verdicts together are wrong in at most {} of runs",
+        "took   {} of {}; bounds and orders are wrong in at most {} of runs, verdicts likewise",
         Shown(Duration::from_nanos(record.took_ns)),
         Shown(Duration::from_nanos(record.budget_ns)),
         percent(record.alpha)
