@@ -209,7 +209,8 @@ pub fn run(
                 reasons: refused
                     .iter()
                     .map(|refused| format!("{}: {}", refused.name, refused.reason))
-                    .collect(),
+                    .collect::<Vec<_>>()
+                    .join("; "),
             })
     };
     let before = Counters::now();

@@ -10,4 +10,5 @@ mod credentials;
 mod floors;
 mod keys;
 mod pkcs11;
+mod stats;
 mod vectors;
