@@ -45,8 +45,8 @@ pub struct Pair {
 pub enum TimedBy {
     /// CPU time of the signing threads: blind to preemption by others.
     ThreadCpu,
-    /// CPU time of the whole process, for a library that works on threads of
-    /// its own.
+    /// CPU time of the whole process, for a library that is known to work on
+    /// threads of its own. It counts what other threads of the program do.
     ProcessCpu,
     /// Wall time, for signatures that wait for something, and for what
     /// several threads do to each other.
@@ -197,8 +197,6 @@ impl Running {
             // Both sides are read from one clock, the more inclusive one.
             if a == TimedBy::Wall || b == TimedBy::Wall {
                 TimedBy::Wall
-            } else if a == TimedBy::ProcessCpu || b == TimedBy::ProcessCpu {
-                TimedBy::ProcessCpu
             } else {
                 TimedBy::ThreadCpu
             }
@@ -364,12 +362,7 @@ fn nature(block: &mut Block) -> TimedBy {
     // Preemption lifts single operations, waiting lifts the fastest as well.
     let cpu = quantile_of(&mut block.cpu_ns, 0.0).unwrap_or(0.0);
     let wall = quantile_of(&mut block.wall_ns, 0.0).unwrap_or(0.0);
-    let helpers = block.process_cpu_ns - block.thread_cpu_ns;
-    // Other threads of this program do some work of their own, such as
-    // drawing a progress bar; a helper that signs does a share of it.
-    if helpers > 0.25 * block.thread_cpu_ns.max(1.0) {
-        TimedBy::ProcessCpu
-    } else if cpu < 0.8 * wall {
+    if cpu < 0.8 * wall {
         TimedBy::Wall
     } else {
         TimedBy::ThreadCpu
