@@ -335,6 +335,51 @@ fn who_hangs_up_in_the_middle_costs_nothing() {
 }
 
 #[test]
+fn no_mutation_of_a_request_harms_the_broker() {
+    let stage = impatient();
+    let body = grant_form(&Draft::enterprise().sign());
+    let good = request(
+        &format!("Host: a\r\nContent-Length: {}\r\n", body.len()),
+        &body,
+    );
+    // A fixed sequence of Knuth's MMIX generator, so that a failure recurs.
+    let mut state: u64 = 7;
+    let mut below = |bound: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % bound
+    };
+    for _ in 0..400 {
+        let mut bytes = good.clone().into_bytes();
+        for _ in 0..=below(3) {
+            // Heads are a tenth of the bytes and deserve half of the blows.
+            let reach = if below(2) == 0 { 150 } else { bytes.len() };
+            let at = below(reach.min(bytes.len()));
+            match below(4) {
+                0 => bytes[at] = u8::try_from(below(256)).unwrap(),
+                1 => drop(bytes.remove(at)),
+                2 => bytes.insert(at, b"\r\n:; &=%.\0"[below(10)]),
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let mut raw = Raw::to(&stage);
+        let _ = raw.0.write_all(&bytes);
+        let _ = raw.0.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = raw.0.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1."),
+            "{answer:?}"
+        );
+        assert!(!answer.contains(" 500 "), "{answer}");
+    }
+    let health = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert!(exchange(&stage, health).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
 fn connections_beyond_the_cap_wait_for_a_place() {
     let stage = Stage::with(Setting {
         limits: Limits {
