@@ -28,6 +28,8 @@ mod warning;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+pub(crate) mod sample;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::BenchError;
 use super::arm::{Arm, Block, SignerArm};
 use super::message::{USUAL_CLAIMS_BYTES, signing_inputs};
-use super::quads::{Pair, Schedule, compare};
+use super::quads::{Pair, Schedule, TimedBy, compare};
 use super::quality::{Counters, QualityFacts};
 use super::session::ALPHA;
 use crate::clock::{Clock, thread_cpu};
@@ -48,10 +48,11 @@ pub const MOST_OWN_COST: f64 = 0.005;
 pub enum Experiment {
     /// Nothing: the same backend and key, loaded a second time.
     Nothing,
-    /// Every signature takes this share longer.
+    /// Every signature takes this share longer: it is followed by hashing.
     Uniform(f64),
-    /// This share of the signatures takes this many times as long.
-    Rare(f64, f64),
+    /// This share of the signatures takes this many times as long: the
+    /// signature is made that often.
+    Rare(f64, u32),
     /// Nothing; the baseline calls [`BARE_BACKEND`] with nothing of Mintmark
     /// around it, and the time around whole blocks decides.
     OwnCost,
@@ -66,7 +67,7 @@ impl Experiment {
         match self {
             Self::Nothing => Some(0.0),
             Self::Uniform(share) => Some(share),
-            Self::Rare(share, factor) => Some(share * (factor - 1.0)),
+            Self::Rare(share, factor) => Some(share * (f64::from(factor) - 1.0)),
             Self::OwnCost => None,
         }
     }
@@ -86,6 +87,9 @@ pub struct SelfTestRecord {
     pub key_bits: usize,
     /// The seed of the first trial.
     pub seed: u64,
+    /// The change of [`Experiment::Uniform`] as single timings have it, before
+    /// the first trial: lowest tenths of plain and slowed signatures.
+    pub calibrated_change: Option<f64>,
     /// Was it stopped early?
     pub is_stopped: bool,
     /// Every trial, in order.
@@ -219,13 +223,21 @@ pub fn run(
             .unwrap_or_default(),
         key_bits: key.bits(),
         seed,
+        calibrated_change: None,
         is_stopped: false,
         trials: Vec::with_capacity(trials),
         host: Host::detect(),
         quality: QualityFacts::default(),
     };
+    let mut rounds = 0;
+    if let Experiment::Uniform(share) = experiment {
+        let message = &signing_inputs(Algorithm::Rs256, USUAL_CLAIMS_BYTES)[0];
+        let (found, change) = calibrate(&*load()?, message, share);
+        rounds = found;
+        record.calibrated_change = Some(change);
+    }
     for trial in 0..trials as u64 {
-        let mut arms = arms(experiment, &load, key, seed + trial)?;
+        let mut arms = arms(experiment, rounds, &load, key, seed + trial)?;
         let schedule = Schedule {
             looks: Looks::new(
                 LOOKS_S.map(Duration::from_secs).to_vec(),
@@ -241,7 +253,9 @@ pub fn run(
         let pair = Pair {
             baseline: 0,
             candidate: 1,
-            by: None,
+            // Nothing here waits, and the blocks of the own cost are single
+            // operations, from which that could not be told.
+            by: Some(TimedBy::ThreadCpu),
         };
         let outcome = compare(&mut arms, &[pair], &schedule, clock, stop, &mut |_| {}).map_err(
             |(_, source)| BenchError::Sign {
@@ -274,6 +288,7 @@ pub fn run(
 
 fn arms(
     experiment: Experiment,
+    rounds: u32,
     load: &dyn Fn() -> Result<Arc<dyn Signer>, BenchError>,
     key: &PrivateKey,
     seed: u64,
@@ -292,51 +307,60 @@ fn arms(
                 messages: Arc::clone(&messages),
                 per_operation: 1,
             }),
-            Box::new(Around(arm(candidate))),
+            Box::new(Around(arm(candidate), Block::default())),
         ]);
     }
     let slowed: Arc<dyn Signer> = match experiment {
         Experiment::Nothing | Experiment::OwnCost => candidate,
-        Experiment::Uniform(share) => {
-            let rounds = rounds_for(&*candidate, &messages[0], share);
-            Arc::new(Slowed::new(candidate, 1.0, rounds, seed))
-        }
-        Experiment::Rare(share, factor) => {
-            let rounds = rounds_for(&*candidate, &messages[0], factor - 1.0);
-            Arc::new(Slowed::new(candidate, share, rounds, seed))
-        }
+        Experiment::Uniform(_) => Arc::new(Worked {
+            signer: candidate,
+            rounds,
+        }),
+        Experiment::Rare(share, factor) => Arc::new(Repeated {
+            signer: candidate,
+            share,
+            factor,
+            random: Mutex::new(Random::new(seed ^ 0x5eed)),
+        }),
     };
     Ok(vec![Box::new(arm(baseline)), Box::new(arm(slowed))])
 }
 
-/// Signs and then, in some of the cases, works on for nothing.
-struct Slowed {
+/// Signs and then works on for nothing.
+struct Worked {
     signer: Arc<dyn Signer>,
-    share: f64,
     rounds: u32,
-    random: Mutex<Random>,
 }
 
-impl Slowed {
-    fn new(signer: Arc<dyn Signer>, share: f64, rounds: u32, seed: u64) -> Self {
-        Self {
-            signer,
-            share,
-            rounds,
-            random: Mutex::new(Random::new(seed ^ 0x5eed)),
-        }
-    }
-}
-
-impl Signer for Slowed {
+impl Signer for Worked {
     fn signature_len(&self) -> usize {
         self.signer.signature_len()
     }
 
     fn sign(&self, message: &[u8], signature: &mut [u8]) -> Result<(), SignError> {
         self.signer.sign(message, signature)?;
-        if self.share >= 1.0 || self.random.lock().unit() < self.share {
-            work(self.rounds);
+        work(self.rounds);
+        Ok(())
+    }
+}
+
+/// Makes some of the signatures several times.
+struct Repeated {
+    signer: Arc<dyn Signer>,
+    share: f64,
+    factor: u32,
+    random: Mutex<Random>,
+}
+
+impl Signer for Repeated {
+    fn signature_len(&self) -> usize {
+        self.signer.signature_len()
+    }
+
+    fn sign(&self, message: &[u8], signature: &mut [u8]) -> Result<(), SignError> {
+        let is_slow = self.random.lock().unit() < self.share;
+        for _ in 0..if is_slow { self.factor } else { 1 } {
+            self.signer.sign(message, signature)?;
         }
         Ok(())
     }
@@ -351,29 +375,49 @@ fn work(rounds: u32) {
     black_box(state);
 }
 
-/// Returns how many rounds of [`work`] take `share` of a signature.
+/// Returns how many rounds of [`work`] make a signature take `share` longer,
+/// and the change that they were seen to make.
 ///
-/// Both are timed in turn, and their floors are compared: what the machine
-/// does besides lifts single timings and not the lowest ones.
-fn rounds_for(signer: &dyn Signer, message: &[u8], share: f64) -> u32 {
-    const SAMPLES: usize = 400;
-    const ROUNDS: u32 = 500;
-    let mut signature = vec![0; signer.signature_len()];
-    let (mut signing, mut working) = (Vec::new(), Vec::new());
-    for _ in 0..SAMPLES {
-        let started = Instant::now();
-        // A failure shows when the arm itself signs.
-        let _ = signer.sign(black_box(message), &mut signature);
-        let signed = Instant::now();
-        work(ROUNDS);
-        working.push(signed.elapsed().as_nanos() as f64 / f64::from(ROUNDS));
-        signing.push((signed - started).as_nanos() as f64);
+/// Short runs of plain and slowed signatures alternate, and their lowest tenths
+/// are compared: what the machine does besides lifts single timings and not
+/// the lowest ones. It is another statistic than the one under test.
+fn calibrate(signer: &dyn Signer, message: &[u8], share: f64) -> (u32, f64) {
+    const TRIES: u32 = 4;
+    let mut rounds = 200;
+    let mut change = change_by(signer, message, rounds);
+    for _ in 0..TRIES {
+        let better = f64::from(rounds) * share / change.max(share / 10.0);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let better = better.round().max(1.0) as u32;
+        rounds = better;
+        change = change_by(signer, message, rounds);
     }
-    let floor = |values: &mut [f64]| quantile_of(values, 0.1).unwrap_or(1.0).max(1.0);
-    let rounds = share * floor(&mut signing) / floor(&mut working);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let rounds = rounds.round() as u32;
-    rounds
+    (rounds, change)
+}
+
+/// Measures the change that `rounds` of work make.
+fn change_by(signer: &dyn Signer, message: &[u8], rounds: u32) -> f64 {
+    const RUNS: usize = 400;
+    let mut signature = vec![0; signer.signature_len()];
+    let mut times = [Vec::new(), Vec::new()];
+    for run in 0..2 * RUNS {
+        let is_slowed = run % 2 == 1;
+        for at in 0..5 {
+            let started = Instant::now();
+            // A failure shows when the arms themselves sign.
+            let _ = signer.sign(black_box(message), &mut signature);
+            if is_slowed {
+                work(rounds);
+            }
+            // The first of a run still feels what ran before: work makes the
+            // signature after it slower, too, and that belongs to the effect.
+            if at > 0 {
+                times[usize::from(is_slowed)].push(started.elapsed().as_nanos() as f64);
+            }
+        }
+    }
+    let [plain, slowed] = times.map(|mut times| quantile_of(&mut times, 0.1).unwrap_or(1.0));
+    slowed / plain.max(1.0) - 1.0
 }
 
 /// Calls AWS-LC in a bare loop, as a program would that measures nothing.
@@ -416,15 +460,15 @@ impl Arm for Bare {
 }
 
 /// Times an arm from the outside, with everything that it does besides.
-struct Around(SignerArm);
+struct Around(SignerArm, Block);
 
 impl Arm for Around {
     fn run(&mut self, operations: usize, block: &mut Block) -> Result<(), SignError> {
         let started = Instant::now();
         let cpu = thread_cpu();
-        let mut inner = Block::default();
-        self.0.run(operations, &mut inner)?;
-        let signatures = usize::try_from(inner.signatures).unwrap_or(usize::MAX);
+        self.1.clear();
+        self.0.run(operations, &mut self.1)?;
+        let signatures = usize::try_from(self.1.signatures).unwrap_or(usize::MAX);
         block.add(
             signatures,
             thread_cpu().saturating_sub(cpu),
@@ -449,6 +493,7 @@ mod tests {
             backend_version: "1".into(),
             key_bits: 2048,
             seed: 1,
+            calibrated_change: None,
             is_stopped: false,
             trials,
             host: Host::detect(),
@@ -487,7 +532,7 @@ mod tests {
         };
         assert!(close(Experiment::Nothing, 0.0));
         assert!(close(Experiment::Uniform(0.03), 0.03));
-        assert!(close(Experiment::Rare(0.02, 3.0), 0.04));
+        assert!(close(Experiment::Rare(0.02, 3), 0.04));
         assert_eq!(Experiment::OwnCost.expected_change(), None);
     }
 }

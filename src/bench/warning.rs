@@ -30,6 +30,13 @@ const DRIFT: f64 = 0.05;
 /// Fewer quads than this make t bounds of skewed times doubtful.
 const ENOUGH_QUADS: usize = 100;
 
+/// A lower autocorrelation than this hardly changes a bound: 0.1 widens it by
+/// a tenth.
+const LAG1: f64 = 0.1;
+
+/// Fewer quads than this tell nothing about their dependence.
+const ENOUGH_FOR_LAG1: usize = 30;
+
 /// Process over thread CPU time that no bookkeeping of this program reaches.
 const HIDDEN_WORK: f64 = 1.25;
 
@@ -68,48 +75,83 @@ pub fn warnings(record: &BenchRecord) -> Vec<Warning> {
 }
 
 fn comparisons(record: &BenchRecord, warn: &mut impl FnMut(&str, String, &str)) {
-    let name = |comparison: &ComparisonRecord| {
-        let (a, b) = (
-            &record.cases[comparison.baseline].case,
-            &record.cases[comparison.candidate].case,
-        );
-        format!("{b} against {a}")
+    let asked: Vec<&ComparisonRecord> = record
+        .comparisons
+        .iter()
+        .filter(|comparison| !comparison.floor_log_ratios.is_empty())
+        .collect();
+    let name = |comparison: &&ComparisonRecord| {
+        let case = &record.cases[comparison.candidate].case;
+        if record
+            .cases
+            .iter()
+            .all(|other| other.case.is_same_cell(case))
+        {
+            case.backend.clone()
+        } else {
+            case.to_string()
+        }
     };
-    for comparison in &record.comparisons {
-        let quads = comparison.floor_log_ratios.len();
-        if comparison.question == Question::NullControl {
-            if matches!(comparison.verdict, Verdict::Regressed | Verdict::Improved) {
-                warn(
-                    "null-control",
-                    format!("{} differs from itself", name(comparison)),
-                    "do not believe the other verdicts of this run; repeat it on a quieter machine",
-                );
-            }
-        } else if comparison.verdict == Verdict::Inconclusive {
-            warn(
-                "inconclusive",
-                format!("{} is undecided", name(comparison)),
-                "allow a larger --budget, or accept that they do not differ by much",
-            );
-        }
-        if quads > 0 && quads < ENOUGH_QUADS {
-            warn(
-                "few-quads",
-                format!("{} rests on {quads} quads only", name(comparison)),
-                "allow a larger --budget, or ask about fewer cases",
-            );
-        }
-        if quads >= 30 && comparison.lag1.abs() > lag1_by_chance(quads).max(0.1) {
-            warn(
-                "dependent-quads",
-                format!(
-                    "neighbouring quads of {} depend on each other (lag-1 {:.2})",
-                    name(comparison),
-                    comparison.lag1
-                ),
-                "the bounds are too narrow; repeat the run on a quieter machine",
-            );
-        }
+    let control = asked.iter().find(|comparison| {
+        comparison.question == Question::NullControl
+            && matches!(comparison.verdict, Verdict::Regressed | Verdict::Improved)
+    });
+    if let Some(control) = control {
+        warn(
+            "null-control",
+            format!("{} differs from itself", name(control)),
+            "do not believe the other verdicts of this run; repeat it on a quieter machine",
+        );
+    }
+    let undecided: Vec<String> = asked
+        .iter()
+        .filter(|comparison| {
+            comparison.question != Question::NullControl
+                && comparison.verdict == Verdict::Inconclusive
+        })
+        .map(name)
+        .collect();
+    if !undecided.is_empty() {
+        warn(
+            "inconclusive",
+            format!("undecided: {}", undecided.join("; ")),
+            "allow a larger --budget, or accept that they do not differ by much",
+        );
+    }
+    let quads = |comparison: &&ComparisonRecord| comparison.floor_log_ratios.len();
+    let few: Vec<usize> = asked
+        .iter()
+        .map(quads)
+        .filter(|n| *n < ENOUGH_QUADS)
+        .collect();
+    if let Some(fewest) = few.iter().min() {
+        warn(
+            "few-quads",
+            format!(
+                "{} of {} comparisons rest on fewer than {ENOUGH_QUADS} quads, one on {fewest}",
+                few.len(),
+                asked.len()
+            ),
+            "allow a larger --budget, or ask about fewer cases",
+        );
+    }
+    let dependent: Vec<String> = asked
+        .iter()
+        .filter(|comparison| {
+            let chance = lag1_by_chance(quads(comparison)).max(LAG1);
+            quads(comparison) >= ENOUGH_FOR_LAG1 && comparison.lag1.abs() > chance
+        })
+        .map(|comparison| format!("{} (lag-1 {:.2})", name(comparison), comparison.lag1))
+        .collect();
+    if !dependent.is_empty() {
+        warn(
+            "dependent-quads",
+            format!(
+                "neighbouring quads depend on each other: {}",
+                dependent.join("; ")
+            ),
+            "the bounds are too narrow; repeat the run on a quieter machine",
+        );
     }
 }
 
@@ -200,5 +242,89 @@ fn cases(record: &BenchRecord, warn: &mut impl FnMut(&str, String, &str)) {
             ),
             "on a busy machine the wall clock understates differences",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::sample::sample;
+
+    fn codes(record: &BenchRecord) -> Vec<String> {
+        warnings(record)
+            .into_iter()
+            .map(|warning| warning.code)
+            .filter(|code| code != "unoptimised-build")
+            .collect()
+    }
+
+    /// A sample in which nothing is worth a remark.
+    fn quiet() -> BenchRecord {
+        let mut record = sample();
+        record.quality.cpus = 2;
+        record.comparisons[0].floor_log_ratios = vec![0.0; 200];
+        record
+    }
+
+    #[test]
+    fn a_quiet_run_has_none() {
+        assert!(codes(&quiet()).is_empty(), "{:?}", codes(&quiet()));
+    }
+
+    #[test]
+    fn each_disturbance_has_its_code() {
+        let with = |change: fn(&mut BenchRecord)| {
+            let mut record = quiet();
+            change(&mut record);
+            codes(&record)
+        };
+        assert_eq!(with(|r| r.is_stopped = true), ["stopped"]);
+        assert_eq!(with(|r| r.quality.preempted_share = 0.2), ["busy-machine"]);
+        assert_eq!(with(|r| r.quality.load_1m = Some(7.0)), ["busy-machine"]);
+        assert_eq!(
+            with(|r| r.quality.steal_share = Some(0.05)),
+            ["stolen-time"]
+        );
+        assert_eq!(with(|r| r.quality.drift = Some(1.2)), ["drift"]);
+        assert_eq!(with(|r| r.quality.drift = Some(0.8)), ["drift"]);
+        assert_eq!(
+            with(|r| r.comparisons[0].verdict = Verdict::Regressed),
+            ["null-control"]
+        );
+        assert_eq!(
+            with(|r| {
+                r.comparisons[0].question = Question::Backend;
+                r.comparisons[0].verdict = Verdict::Inconclusive;
+            }),
+            ["inconclusive"]
+        );
+        assert_eq!(
+            with(|r| r.comparisons[0].floor_log_ratios.truncate(50)),
+            ["few-quads"]
+        );
+        assert_eq!(with(|r| r.comparisons[0].lag1 = 0.5), ["dependent-quads"]);
+        assert_eq!(
+            with(|r| r.cases[0].process_per_thread_cpu = 1.7),
+            ["hidden-threads"]
+        );
+        assert_eq!(
+            with(|r| {
+                r.comparisons[0].question = Question::Backend;
+                r.comparisons[0].timed_by = TimedBy::Wall;
+            }),
+            ["waiting-signatures"]
+        );
+        assert_eq!(with(|r| r.cases[0].case.threads = 9), ["too-many-threads"]);
+    }
+
+    #[test]
+    fn a_warning_names_what_it_is_about() {
+        let mut record = quiet();
+        record.comparisons[0].question = Question::Backend;
+        record.comparisons[0].candidate = 0;
+        record.comparisons[0].verdict = Verdict::Inconclusive;
+        let found = warnings(&record);
+        let inconclusive = found.iter().find(|w| w.code == "inconclusive").unwrap();
+        assert_eq!(inconclusive.message, "undecided: aws-lc-rs");
     }
 }

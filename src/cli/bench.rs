@@ -286,7 +286,7 @@ fn run_self_test(flags: &Flags, test: SelfTest) -> Result<Exit, Failure> {
     let experiment = match test {
         SelfTest::Aa => Experiment::Nothing,
         SelfTest::Uniform => Experiment::Uniform(effect(0.03)),
-        SelfTest::Rare => Experiment::Rare(effect(0.02), 3.0),
+        SelfTest::Rare => Experiment::Rare(effect(0.02), 3),
         SelfTest::Cost => Experiment::OwnCost,
     };
     let backend = match (test, flags.backends.as_slice()) {

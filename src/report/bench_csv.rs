@@ -124,7 +124,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::bench_sample::sample;
+    use crate::bench::sample::sample;
 
     #[test]
     fn every_row_has_every_field() {

@@ -74,7 +74,7 @@ fn conditions(out: &mut String, record: &BenchRecord) -> fmt::Result {
     }
     writeln!(
         out,
-        "took   {} of {}; {} of all verdicts and orders together may be wrong",
+        "took   {} of {}; orders, bounds and verdicts together are wrong in at most {} of runs",
         Shown(Duration::from_nanos(record.took_ns)),
         Shown(Duration::from_nanos(record.budget_ns)),
         percent(record.alpha)
@@ -89,21 +89,13 @@ fn cell(out: &mut String, record: &BenchRecord, of: &Case) -> fmt::Result {
         .find(|case| case.is_reference)
         .map_or("", |case| case.case.backend.as_str());
     writeln!(out, "\n{}", heading(of))?;
-    let mut table = Columns::new(
-        &[
-            "rank",
-            "backend",
-            "version",
-            "sign/s/core",
-            "sign/s",
-            &format!("× {reference}"),
-            "mean ×",
-            "p50",
-            "p99",
-            "max",
-        ],
-        3,
-    );
+    let ratio = format!("× {reference}");
+    let mut headings = vec!["rank", "backend", "version", "sign/s/core"];
+    if of.threads > 1 {
+        headings.push("sign/s");
+    }
+    headings.extend([ratio.as_str(), "mean ×", "p50", "p99", "max"]);
+    let mut table = Columns::new(&headings, 3);
     for case in &cases {
         let version = record
             .backends
@@ -121,18 +113,23 @@ fn cell(out: &mut String, record: &BenchRecord, of: &Case) -> fmt::Result {
                 |ns| Shown(Duration::from_nanos(ns)).to_string(),
             )
         };
-        table.row([
+        let mut row = vec![
             case.rank.to_string(),
             case.case.backend.clone(),
             version.to_owned(),
             Grouped(case.per_core_per_s).to_string(),
-            Grouped(case.total_per_s).to_string(),
+        ];
+        if of.threads > 1 {
+            row.push(Grouped(case.total_per_s).to_string());
+        }
+        row.extend([
             floor,
             mean,
             time(case.latency.p50_ns),
             time(case.latency.p99_ns),
             time(Some(case.latency.max_ns)),
         ]);
+        table.row(row);
     }
     write!(out, "{table}")?;
     write!(out, "{}", bars(&cases))
@@ -379,7 +376,7 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::bench_sample::sample;
+    use crate::bench::sample::sample;
 
     #[test]
     fn a_comparison_fits_the_terminal_and_names_what_matters() {
@@ -398,6 +395,6 @@ mod tests {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
         // The faster backend stands above the reference.
-        assert!(text.find("aws-lc-rs").unwrap() < text.find(" ring").unwrap());
+        assert!(text.find("aws-lc-rs").unwrap() < text.find("  ring  ").unwrap());
     }
 }

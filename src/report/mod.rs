@@ -5,8 +5,6 @@
 
 mod bench_bars;
 pub mod bench_csv;
-#[cfg(test)]
-mod bench_sample;
 pub mod bench_text;
 pub mod run_text;
 pub mod self_test_text;

@@ -41,7 +41,7 @@ fn write_all(out: &mut String, record: &SelfTestRecord) -> fmt::Result {
             Experiment::Rare(share, factor) => format!(
                 "{:.1} % of the signatures take {factor} times as long, {:+.1} % in the mean",
                 100.0 * share,
-                100.0 * share * (factor - 1.0)
+                100.0 * share * (f64::from(factor) - 1.0)
             ),
             Experiment::OwnCost => "Mintmark's own cost over the bare library".to_owned(),
         }
@@ -58,6 +58,13 @@ fn write_all(out: &mut String, record: &SelfTestRecord) -> fmt::Result {
         100.0 * record.quality.steal_share.unwrap_or(f64::NAN),
         100.0 * record.quality.preempted_share
     )?;
+    if let Some(change) = record.calibrated_change {
+        writeln!(
+            out,
+            "calibrated  {:+.3} % by the lowest tenths of single timings",
+            100.0 * change
+        )?;
+    }
     let trials = record.trials.len();
     writeln!(
         out,

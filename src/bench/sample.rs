@@ -1,4 +1,4 @@
-//! What comparison do the tests of the reports show?
+//! What record do tests of reports and warnings start from?
 //!
 //! One record with invented figures, made by hand; built into tests alone.
 
@@ -12,7 +12,7 @@ use crate::signer::{Algorithm, Facts};
 use crate::stats::{Estimate, Tolerance, Verdict};
 
 /// Returns a record of two backends in one cell.
-pub(super) fn sample() -> BenchRecord {
+pub(crate) fn sample() -> BenchRecord {
     let bounded = |ratio: f64| Bounded {
         ratio,
         lower: ratio * 0.99,
