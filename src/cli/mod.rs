@@ -7,6 +7,7 @@
 
 mod app_flags;
 mod backends;
+mod bench;
 mod broker;
 mod run;
 mod sign;
@@ -30,6 +31,7 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Flags),
+    Bench(Box<bench::Flags>),
     Backends(backends::Flags),
     Broker(broker::Flags),
     Sign(sign::Flags),
@@ -54,6 +56,7 @@ pub fn main() -> Exit {
     };
     let outcome = match &flags.verb {
         Verb::Run(flags) => run::run(flags),
+        Verb::Bench(flags) => bench::run(flags),
         Verb::Backends(flags) => backends::run(flags),
         Verb::Broker(flags) => broker::run(flags),
         Verb::Sign(flags) => sign::run(flags),

@@ -43,7 +43,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let mut progress = Progress::new();
     let outcome = run_plan(&plan, &folder.run(), &stop, &mut |event| {
-        progress.show(event)
+        progress.show(event);
     });
     progress.clear();
     let document = match outcome {
@@ -114,11 +114,12 @@ impl Progress {
             }
             Event::Step(progress) => {
                 self.reach(progress.elapsed.as_millis(), progress.planned.as_millis());
-                let mut message = format!("{} tokens", Grouped(progress.answered as f64));
-                if progress.failed > 0 {
-                    message += &format!(", {} failed", Grouped(progress.failed as f64));
-                }
-                self.bar.set_message(message);
+                let failed = match progress.failed {
+                    0 => String::new(),
+                    failed => format!(", {} failed", Grouped(failed as f64)),
+                };
+                let answered = Grouped(progress.answered as f64);
+                self.bar.set_message(format!("{answered} calls{failed}"));
             }
             Event::Compared | Event::StepEnded(_) => {}
         }

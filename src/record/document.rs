@@ -4,6 +4,7 @@
 //! version 1 and refuses newer ones with a sentence ([`super::store`]).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -188,10 +189,11 @@ impl StepRecord {
         self.answered() as f64 / (self.phases.measured_ns.max(1) as f64 / 1e9)
     }
 
-    /// Returns the generator's processor time for one call, in nanoseconds.
+    /// Returns the generator's processor time for one call.
     #[must_use]
-    pub fn client_cpu_per_call_ns(&self) -> Option<f64> {
-        (self.calls() > 0).then(|| self.cpu.client_ns as f64 / self.calls() as f64)
+    pub fn client_cpu_per_call(&self) -> Option<Duration> {
+        (self.calls() > 0)
+            .then(|| Duration::from_secs_f64(self.cpu.client_ns as f64 / 1e9 / self.calls() as f64))
     }
 }
 

@@ -140,7 +140,7 @@ fn steps(out: &mut String, document: &RunDocument) -> fmt::Result {
     )?;
     let mut table = Columns::new(
         &[
-            "step", "tokens/s", "p50", "p90", "p99", "p99.9", "max", "CPU/call", "signed",
+            "step", "calls/s", "p50", "p90", "p99", "p99.9", "max", "CPU/call", "signed",
             "requests", "failed",
         ],
         1,
@@ -165,10 +165,8 @@ fn steps(out: &mut String, document: &RunDocument) -> fmt::Result {
             response
                 .max()
                 .map_or_else(|| "–".to_owned(), |found| Shown(found).to_string()),
-            step.client_cpu_per_call_ns().map_or_else(
-                || "–".to_owned(),
-                |ns| Shown(Duration::from_nanos(ns as u64)).to_string(),
-            ),
+            step.client_cpu_per_call()
+                .map_or_else(|| "–".to_owned(), |cost| Shown(cost).to_string()),
             Grouped(step.assertions_signed as f64).to_string(),
             Grouped(step.requests_sent as f64).to_string(),
             Grouped(step.failed() as f64).to_string(),
@@ -198,7 +196,7 @@ fn habits(step: &StepRecord) -> String {
 fn savings(out: &mut String, steps: &[StepRecord]) -> fmt::Result {
     let Some((first, cost)) = steps
         .first()
-        .and_then(|first| Some((first, first.client_cpu_per_call_ns()?)))
+        .and_then(|first| Some((first, first.client_cpu_per_call()?)))
     else {
         return Ok(());
     };
@@ -207,13 +205,13 @@ fn savings(out: &mut String, steps: &[StepRecord]) -> fmt::Result {
     }
     writeln!(out, "\nWhat it saves, by the client's CPU time for a call")?;
     for step in &steps[1..] {
-        if let Some(own) = step.client_cpu_per_call_ns().filter(|own| *own > 0.0) {
+        if let Some(own) = step.client_cpu_per_call().filter(|own| !own.is_zero()) {
             writeln!(
                 out,
                 "  {} costs {} a call, {} × less than {}",
                 step.name,
-                Shown(Duration::from_nanos(own as u64)),
-                Grouped(cost / own),
+                Shown(own),
+                Grouped(cost.as_secs_f64() / own.as_secs_f64()),
                 first.name
             )?;
         }

@@ -339,7 +339,7 @@ fn compare(
     });
     let request = bench::Request {
         registry: &registry,
-        keys: std::slice::from_ref(&stage.key),
+        keys: &[Arc::clone(&stage.key).into()],
         backends: &names,
         algorithms: &[plan.algorithm],
         threads: &[1],
