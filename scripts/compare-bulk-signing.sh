@@ -15,8 +15,7 @@ peers=target/peers
 mkdir -p "$peers"
 cargo build --quiet --release --locked
 [ -x "$peers/venv/bin/python" ] || python3 -m venv "$peers/venv"
-"$peers/venv/bin/pip" install --quiet 'PyJWT==2.15.1' 'cryptography==50.0.0' 2>/dev/null ||
-  "$peers/venv/bin/pip" install --quiet PyJWT cryptography
+"$peers/venv/bin/pip" install --quiet 'PyJWT==2.15.1' 'cryptography==50.0.2'
 (cd "$peers" && npm install --silent --no-audit --no-fund jsonwebtoken@9 >/dev/null)
 
 work=$(mktemp -d)
