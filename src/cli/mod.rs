@@ -8,6 +8,7 @@
 mod app_flags;
 mod backends;
 mod bench;
+mod broker;
 mod run;
 mod sign;
 mod stop;
@@ -32,6 +33,7 @@ enum Verb {
     Run(run::Flags),
     Bench(Box<bench::Flags>),
     Backends(backends::Flags),
+    Broker(broker::Flags),
     Sign(sign::Flags),
     Token(token::Flags),
 }
@@ -56,6 +58,7 @@ pub fn main() -> Exit {
         Verb::Run(flags) => run::run(flags),
         Verb::Bench(flags) => bench::run(flags),
         Verb::Backends(flags) => backends::run(flags),
+        Verb::Broker(flags) => broker::run(flags),
         Verb::Sign(flags) => sign::run(flags),
         Verb::Token(flags) => token::run(flags),
     };

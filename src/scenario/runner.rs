@@ -327,7 +327,15 @@ fn compare(
         return Ok(None);
     };
     let registry = Registry::compiled();
-    let names = compare.backends.clone().unwrap_or_else(|| registry.names());
+    // Whoever names a backend hears why it cannot run; the others are left
+    // out in silence, as `mintmark backends` tells.
+    let names = compare.backends.clone().unwrap_or_else(|| {
+        registry
+            .iter()
+            .filter(|backend| backend.unavailable().is_none())
+            .map(|backend| backend.facts().name)
+            .collect()
+    });
     for name in &names {
         registry.get(name)?;
     }

@@ -11,6 +11,7 @@
 
 pub mod algorithm;
 pub mod key;
+pub mod mint;
 pub mod registry;
 
 mod aws_lc;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::algorithm::{Algorithm, KeyKind};
 pub use self::key::{KeyError, PrivateKey, PublicKey};
+pub use self::mint::{Mint, MintConfig, MintError, MintStats, Signed};
 pub use self::registry::{Registry, verify};
 
 /// Signs messages with one key and one algorithm.
