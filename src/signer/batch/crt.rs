@@ -117,9 +117,8 @@ impl<const K: usize> PrivatePart<K> {
     fn new(key: &Components) -> Self {
         let (p, q) = (&key.p, &key.q);
         let bits = Number::<K>::DIGITS * DIGIT_BITS;
-        let halves = |of: &dyn Fn(&Natural) -> Natural| {
-            Number::halves(&of(p).digits(K), &of(q).digits(K))
-        };
+        let halves =
+            |of: &dyn Fn(&Natural) -> Natural| Number::halves(&of(p).digits(K), &of(q).digits(K));
         let mut this = Self {
             primes: Modulus::halves(p, q),
             primes_value: halves(&Natural::clone),
@@ -262,11 +261,7 @@ impl<const D: usize> PublicPart<D> {
     /// Raises `x` to the public exponent e; the result is x^e/S^(e−1) modulo n
     /// and below 3·n.
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn raise(
-        &self,
-        x: &Number<D>,
-        field: &mut Field<'_, D>,
-    ) -> Zeroizing<Number<D>> {
+    pub(super) fn raise(&self, x: &Number<D>, field: &mut Field<'_, D>) -> Zeroizing<Number<D>> {
         let mut power = Zeroizing::new(x.clone());
         let mut other = Zeroizing::new(Number::ZERO);
         for bit in &self.exponent {
@@ -322,7 +317,10 @@ fn read_block<const D: usize>(block: &[u8], number: &mut Number<D>, lane: usize)
 /// Writes the number of a lane as big-endian bytes.
 fn write_block<const D: usize>(number: &Number<D>, lane: usize, block: &mut [u8]) {
     let mut limbs = [0; MAX_LIMBS];
-    limbs_of(number.digits().iter().map(|digit| digit.0[lane]), &mut limbs);
+    limbs_of(
+        number.digits().iter().map(|digit| digit.0[lane]),
+        &mut limbs,
+    );
     for (limb, bytes) in limbs.iter().zip(block.rchunks_exact_mut(8)) {
         bytes.copy_from_slice(&limb.to_be_bytes());
     }

@@ -29,8 +29,8 @@ use std::arch::asm;
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_load_si512, _mm512_madd52hi_epu64,
     _mm512_madd52lo_epu64, _mm512_mask_add_epi64, _mm512_mask_blend_epi64, _mm512_mask_mov_epi64,
-    _mm512_set1_epi64,
-    _mm512_setzero_si512, _mm512_srli_epi64, _mm512_store_si512, _mm512_test_epi64_mask,
+    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_srli_epi64, _mm512_store_si512,
+    _mm512_test_epi64_mask,
 };
 
 use zeroize::{Zeroize, Zeroizing};
@@ -75,10 +75,7 @@ impl<const K: usize> Modulus<K> {
             stepped: Number::halves(&stepped(lower), &stepped(upper)),
             upper: Number::halves(&rest(lower), &rest(upper)),
             last: single(lower.limbs()[0] & DIGIT_MASK, upper.limbs()[0] & DIGIT_MASK),
-            negated_inverse: single(
-                lower.negated_inverse_digit(),
-                upper.negated_inverse_digit(),
-            ),
+            negated_inverse: single(lower.negated_inverse_digit(), upper.negated_inverse_digit()),
         }
     }
 
@@ -580,9 +577,17 @@ pub(super) fn multiply_add<const K: usize, const D: usize>(
 #[target_feature(enable = "avx512f")]
 pub(super) fn choose(pick: Pick<'_>) {
     let lanes = |entry: usize| {
-        pick.bits.iter().enumerate().fold(0xff, |lanes, (bit, set)| {
-            lanes & if entry >> (WINDOW - 1 - bit) & 1 == 1 { *set } else { !*set }
-        })
+        pick.bits
+            .iter()
+            .enumerate()
+            .fold(0xff, |lanes, (bit, set)| {
+                lanes
+                    & if entry >> (WINDOW - 1 - bit) & 1 == 1 {
+                        *set
+                    } else {
+                        !*set
+                    }
+            })
     };
     let lanes: [u8; ENTRIES] = std::array::from_fn(lanes);
     for (row, digit) in pick.rows.iter().zip(pick.digits) {

@@ -19,6 +19,7 @@
 //! assembly that keeps the compiler from moving instructions.
 
 mod blinding;
+mod bound;
 mod components;
 mod crt;
 mod engine;
@@ -35,6 +36,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::bound::{multiplications, multiplier_rate};
 use self::components::Components;
 use self::crt::HALF;
 use self::engine::{Engine, portable_if_sound};
@@ -189,8 +191,9 @@ impl Backend for Batch {
             Ok(signer) => signer,
             // AWS-LC takes no public exponent above 33 bits. It would have
             // checked the key; a trial does that as well.
-            Err(error) => portable_if_sound(&components, padding)
-                .ok_or_else(|| refuse(error.to_string()))?,
+            Err(error) => {
+                portable_if_sound(&components, padding).ok_or_else(|| refuse(error.to_string()))?
+            }
         };
         Ok(Arc::new(BatchSigner {
             engine,

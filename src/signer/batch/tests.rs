@@ -1,63 +1,93 @@
-//! Are the signatures the ones that there are to be?
+//! Are the signatures the only ones there can be, on every path?
 
-use super::*;
+mod arithmetic;
+mod signatures;
 
-/// Reads a key that was made for tests.
-fn key(name: &str) -> PrivateKey {
-    let path = format!("{}/tests/fixtures/batch/{name}.pem", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).unwrap();
-    PrivateKey::from_pkcs8_der(pem::parse(text).unwrap().contents()).unwrap()
+use std::panic::Location;
+
+use num_bigint::BigUint;
+
+use super::Path;
+use super::lanes::{LANES, Number};
+use super::natural::Natural;
+
+/// Can the vector path be tested? If not, the reason is printed.
+#[track_caller]
+fn has_vectors() -> bool {
+    let missing = Path::Ifma.unavailable();
+    if let Some(reason) = &missing {
+        println!("skipped at {}: {reason}", Location::caller());
+    }
+    missing.is_none()
 }
 
-fn sign_all(signer: &dyn Signer, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut signatures = vec![vec![0; signer.signature_len()]; messages.len()];
-    let mut jobs: Vec<Job<'_>> = messages
-        .iter()
-        .zip(&mut signatures)
-        .map(|(message, signature)| Job { message, signature })
-        .collect();
-    signer.sign_batch(&mut jobs).unwrap();
-    signatures
+fn natural(x: &BigUint) -> Natural {
+    Natural::from_limbs(&x.to_u64_digits())
 }
 
-fn messages(count: usize) -> Vec<Vec<u8>> {
-    (0..count).map(|i| vec![i as u8; 37 * i]).collect()
+fn big(x: &Natural) -> BigUint {
+    let bytes: Vec<u8> = x.limbs().iter().flat_map(|x| x.to_le_bytes()).collect();
+    BigUint::from_bytes_le(&bytes)
 }
 
-#[test]
-fn quick() {
-    for name in ["rsa2048", "rsa3072", "rsa4096"] {
-        let key = key(name);
-        for path in [Path::Ifma, Path::Portable] {
-            let signer = Batch::on(path).load(&key, Algorithm::Rs256).unwrap();
-            let aws = AwsLc.load(&key, Algorithm::Rs256).unwrap();
-            let messages = messages(9);
-            let t = std::time::Instant::now();
-            let ours = sign_all(&*signer, &messages);
-            println!("{name} {path} {:?}", t.elapsed());
-            assert!(ours == sign_all(&*aws, &messages));
-            let public = key.public_key().unwrap();
-            for (m, s) in messages.iter().zip(&ours) {
-                assert!(super::super::verify(public, Algorithm::Rs256, m, s));
-            }
-            if path == Path::Ifma {
-                let c = Components::of(&key).unwrap();
-                let e = Engine::load(path, &c, false).unwrap();
-                let mut b = ours[0].clone();
-                let mut b2 = ours[0].clone();
-                Padding::of(Algorithm::Rs256).unwrap().encode(&messages[0], &mut b);
-                Padding::of(Algorithm::Rs256).unwrap().encode(&messages[1], &mut b2);
-                let v = e.sign(&mut [&mut b, &mut b2]);
-                assert!(v.contains(0) && v.contains(1), "{v:?}");
-                let e = Engine::load(path, &c, true).unwrap();
-                for _ in 0..3 {
-                Padding::of(Algorithm::Rs256).unwrap().encode(&messages[0], &mut b);
-                Padding::of(Algorithm::Rs256).unwrap().encode(&messages[1], &mut b2);
-                let v = e.sign(&mut [&mut b, &mut b2]);
-                assert!(v.contains(0) && v.contains(1), "{v:?}");
-                assert_eq!(b, ours[0]);
-                }
-            }
-        }
+/// Puts a number into each lane.
+fn number<const K: usize>(values: &[BigUint]) -> Number<K> {
+    let mut number = Number::ZERO;
+    for (lane, value) in values.iter().enumerate() {
+        assert!(value.bits() <= 520 * K as u64, "the number fits");
+        number.set_lane(lane, &natural(value).digits(K));
+    }
+    number
+}
+
+/// Reads the number of each lane.
+fn values<const K: usize>(number: &Number<K>) -> Vec<BigUint> {
+    (0..LANES)
+        .map(|lane| {
+            let digits = number.digits().iter().rev();
+            digits.fold(BigUint::ZERO, |value, digit| {
+                assert!(digit.0[lane] >> 52 == 0, "a digit has 52 bits");
+                (value << 52) + digit.0[lane]
+            })
+        })
+        .collect()
+}
+
+/// A small generator whose numbers a failed test can repeat (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn limb(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Returns a number of at most `bits` bits, in one of three textures:
+    /// random, long runs of ones and zeros, or nearly all ones.
+    fn number(&mut self, bits: usize) -> BigUint {
+        let texture = self.limb() % 3;
+        let bytes: Vec<u8> = (0..bits.div_ceil(64))
+            .flat_map(|_| {
+                let limb = match texture {
+                    0 => self.limb(),
+                    1 if self.limb() & 1 == 1 => u64::MAX,
+                    1 => 0,
+                    _ => !(self.limb() & self.limb() & self.limb() & self.limb()),
+                };
+                limb.to_le_bytes()
+            })
+            .collect();
+        BigUint::from_bytes_le(&bytes) & ((BigUint::from(1_u8) << bits) - 1_u8)
+    }
+
+    /// Returns an odd number of exactly `bits` bits.
+    fn modulus(&mut self, bits: usize) -> BigUint {
+        let mut modulus = self.number(bits);
+        modulus.set_bit(0, true);
+        modulus.set_bit(bits as u64 - 1, true);
+        modulus
     }
 }
