@@ -7,9 +7,8 @@
 //! a benchmark holds the engine against.
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::asm;
-#[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_mm512_madd52lo_epu64, _mm512_set1_epi64, _mm512_setzero_si512};
+use std::hint::black_box;
 use std::time::Duration;
 
 use super::Path;
@@ -80,39 +79,15 @@ pub fn multiplier_rate(window: Duration, windows: usize) -> Option<f64> {
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn burst() -> usize {
     const ROUNDS: usize = 4096;
-    let x = _mm512_set1_epi64(0x000f_edcb_a987_6543);
+    // The compiler must not know the values, or it computes them itself.
+    let x = black_box(_mm512_set1_epi64(0x000f_edcb_a987_6543));
     // Sixteen chains hide a latency of four cycles on two units.
-    let mut sums = [_mm512_setzero_si512(); 16];
+    let mut sums = black_box([_mm512_setzero_si512(); 16]);
     for _ in 0..ROUNDS {
         for sum in &mut sums {
             *sum = _mm512_madd52lo_epu64(*sum, x, x);
         }
-        // Sums that are seen to be equal would be computed once.
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = &mut sums;
-        // SAFETY: the assembly is empty, so that every operand keeps its value.
-        unsafe {
-            asm!(
-                "/* {a} {b} {c} {d} {e} {f} {g} {h} {i} {j} {k} {l} {m} {n} {o} {p} */",
-                a = inout(zmm_reg) * a,
-                b = inout(zmm_reg) * b,
-                c = inout(zmm_reg) * c,
-                d = inout(zmm_reg) * d,
-                e = inout(zmm_reg) * e,
-                f = inout(zmm_reg) * f,
-                g = inout(zmm_reg) * g,
-                h = inout(zmm_reg) * h,
-                i = inout(zmm_reg) * i,
-                j = inout(zmm_reg) * j,
-                k = inout(zmm_reg) * k,
-                l = inout(zmm_reg) * l,
-                m = inout(zmm_reg) * m,
-                n = inout(zmm_reg) * n,
-                o = inout(zmm_reg) * o,
-                p = inout(zmm_reg) * p,
-                options(pure, nomem, nostack, preserves_flags)
-            );
-        }
     }
-    std::hint::black_box(sums);
+    black_box(sums);
     ROUNDS * sums.len()
 }
