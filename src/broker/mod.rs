@@ -1,1 +1,44 @@
-//! To be written.
+//! What does a token endpoint answer that can be had anywhere?
+//!
+//! The broker is an embedded token endpoint with a registry of apps and
+//! users. It trades signed assertions for access tokens as the provider does
+//! (RFC 7523), is stricter than most about what it reads, and counts what it
+//! answers. It is a target like any other: nothing that measures it may know
+//! that it is ours.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`registration`], [`admission`], [`registry`] | who is known, and with which keys |
+//! | [`form`], [`json`], [`jose`] | what exactly was sent |
+//! | [`grant`], [`replay`], [`throttle`], [`token`] | who gets a token, once |
+//! | [`config`], [`handle`], [`stats`] | how a broker is started, watched and ended |
+//!
+//! Invariants: no input makes it panic, no request waits for a lock that
+//! others hold for longer than a table lookup, and no answer echoes what was
+//! sent.
+
+pub mod admission;
+pub mod config;
+pub mod form;
+pub mod grant;
+pub mod handle;
+pub mod jose;
+pub mod json;
+pub mod registration;
+pub mod registry;
+pub mod replay;
+pub mod stats;
+pub mod throttle;
+pub mod token;
+
+mod routes;
+mod server;
+mod wire;
+
+pub use self::config::{Behaviour, BrokerConfig, BrokerError, Limits};
+pub use self::handle::Broker;
+pub use self::registration::{
+    Access, AppRegistration, KeyRegistration, Membership, UserRegistration,
+};
+pub use self::stats::Stats;
+pub use self::throttle::RateLimit;

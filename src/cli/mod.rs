@@ -5,7 +5,13 @@
 //! else to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod app_flags;
 mod backends;
+mod broker;
+mod run;
+mod sign;
+mod stop;
+mod token;
 
 use std::error::Error;
 
@@ -23,7 +29,11 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Flags),
     Backends(backends::Flags),
+    Broker(broker::Flags),
+    Sign(sign::Flags),
+    Token(token::Flags),
 }
 
 /// Runs the verb that the process was started with.
@@ -43,7 +53,11 @@ pub fn main() -> Exit {
         }
     };
     let outcome = match &flags.verb {
+        Verb::Run(flags) => run::run(flags),
         Verb::Backends(flags) => backends::run(flags),
+        Verb::Broker(flags) => broker::run(flags),
+        Verb::Sign(flags) => sign::run(flags),
+        Verb::Token(flags) => token::run(flags),
     };
     match outcome {
         Ok(exit) => exit,

@@ -4,10 +4,16 @@
 //! implement them, as plain data shared by the client and the broker. Nothing
 //! here opens a socket or decides whether an assertion is good.
 
+pub mod profile;
+pub mod refusal;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+pub use self::profile::{Form, Profile, ProfileError};
+pub use self::refusal::Refusal;
 
 /// The `grant_type` of an assertion used as a grant (RFC 7523 §2.1).
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -18,6 +24,19 @@ pub const BOX_AUDIENCE: &str = "https://api.box.com/oauth2/token";
 
 /// The path of the token endpoint.
 pub const TOKEN_PATH: &str = "/oauth2/token";
+
+/// Completes the address of a server to that of its token endpoint.
+///
+/// A URL with a path is taken as it is.
+#[must_use]
+pub fn endpoint_of(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(parsed) if parsed.path() == "/" && parsed.query().is_none() => {
+            format!("{}{TOKEN_PATH}", url.trim_end_matches('/'))
+        }
+        _ => url.to_owned(),
+    }
+}
 
 /// A successful answer of a token endpoint (RFC 6749 §5.1).
 #[derive(Clone, Serialize, Deserialize)]
@@ -51,4 +70,28 @@ pub struct ErrorBody {
     /// What clients match fragments of, and people read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_description: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_address_gets_the_path_of_the_token_endpoint() {
+        for (given, endpoint) in [
+            ("http://127.0.0.1:80", "http://127.0.0.1:80/oauth2/token"),
+            ("http://127.0.0.1:80/", "http://127.0.0.1:80/oauth2/token"),
+            ("https://x/as/token", "https://x/as/token"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(endpoint_of(given), endpoint);
+        }
+    }
+
+    #[test]
+    fn a_token_is_in_no_debug_form() {
+        let response: TokenResponse =
+            serde_json::from_str(r#"{"access_token":"s3cret","token_type":"bearer"}"#).unwrap();
+        assert!(!format!("{response:?}").contains("s3cret"));
+    }
 }

@@ -1,1 +1,23 @@
-//! To be written.
+//! What does a run leave behind?
+//!
+//! Plain data: the document of a run with its conditions, histograms that
+//! merge exactly, facts about the host, and warnings. Everything that a
+//! report shows is computed from the document alone, so that a report can be
+//! made again years later. Nothing here measures, decides or prints.
+
+pub mod document;
+pub mod histogram;
+pub mod host;
+pub mod outcome;
+pub mod store;
+pub mod warning;
+
+pub use self::document::{
+    CpuTime, Habits, KeyFacts, KeyHabit, Latencies, Phases, Refusal, RunDocument, Slice,
+    StepRecord, TokenHabit, Tool,
+};
+pub use self::histogram::Histogram;
+pub use self::host::{Host, Quality};
+pub use self::outcome::Outcome;
+pub use self::store::{Folder, StoreError};
+pub use self::warning::Warning;

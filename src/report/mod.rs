@@ -1,1 +1,9 @@
-//! To be written.
+//! How is a record shown to people?
+//!
+//! A report reads records and nothing else: it never measures, and it shows
+//! no figure that is not computed from the record alone.
+
+pub mod run_text;
+mod table;
+
+pub use self::run_text::run_text;

@@ -1,1 +1,214 @@
-//! To be written.
+//! What is to be run, as a person writes it down?
+//!
+//! A scenario is a TOML file, read exactly as it was typed ([`Scenario`]),
+//! then turned into a [`Plan`] in which defaults are resolved and
+//! contradictions impossible. An unknown field is an error that names the
+//! file, the field and what would be accepted. [`run()`] carries a plan out
+//! and returns the document; it does not print.
+
+mod plan;
+pub mod runner;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::plan::{CredentialPlan, LoadPlan, Plan, StepPlan, TargetPlan};
+pub use self::runner::{Event, RunError, run};
+use crate::record::{KeyHabit, TokenHabit};
+use crate::signer::Algorithm;
+use crate::units::Span;
+
+/// A scenario file, as it was typed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The name, which becomes part of the results' folder.
+    pub name: String,
+    /// What the scenario answers, for people.
+    #[serde(default)]
+    pub description: String,
+    /// The token endpoint.
+    #[serde(default)]
+    pub target: Target,
+    /// The app and its key.
+    #[serde(default)]
+    pub credentials: Credentials,
+    /// Who signs.
+    #[serde(default)]
+    pub signing: Signing,
+    /// How the endpoint is called.
+    pub load: Load,
+    /// The habits that are compared, one after the other.
+    #[serde(rename = "step")]
+    pub steps: Vec<Step>,
+}
+
+/// Where tokens are asked for: an embedded broker, or a URL.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Start a broker in this process.
+    pub broker: Option<BrokerTarget>,
+    /// The token endpoint, or a server's address.
+    pub url: Option<String>,
+    /// The provider's profile: a name, or a TOML file.
+    pub profile: Option<String>,
+    /// The users that tokens are asked for at a URL; the enterprise if none.
+    pub users: Option<Vec<String>>,
+}
+
+/// The broker that is started for a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerTarget {
+    /// Users of the app, whose tokens are asked for in turn.
+    pub users: Option<usize>,
+    /// Threads that answer.
+    pub threads: Option<usize>,
+}
+
+/// Where the app and its key come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    /// Make an app with a fresh key pair; only with an embedded broker.
+    pub generate: Option<Generate>,
+    /// An app's configuration file.
+    pub config: Option<PathBuf>,
+    /// The environment variable that holds the passphrase of its key.
+    pub passphrase_env: Option<String>,
+    /// The file that holds the passphrase of its key.
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// A key pair to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generate {
+    /// The size of the modulus: 2048, 3072 or 4096 bits.
+    pub bits: Option<usize>,
+}
+
+/// Who signs assertions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signing {
+    /// A backend's name, or `auto`: the fastest of the comparison.
+    pub backend: Option<String>,
+    /// The signature algorithm.
+    pub algorithm: Option<Algorithm>,
+    /// Compare the backends for this key before the load.
+    pub compare: Option<Compare>,
+}
+
+/// A comparison of backends before the load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compare {
+    /// The time for it.
+    pub budget: Option<Span>,
+    /// The backends to compare; all that are compiled in if none is named.
+    pub backends: Option<Vec<String>>,
+}
+
+/// How the endpoint is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// The closed model: a worker's next call begins when the last has ended.
+    pub closed: Closed,
+    /// Time before calls are counted.
+    pub warm_up: Option<Span>,
+    /// Time during which calls that begin are counted, for each step.
+    pub measure: Span,
+    /// The longest wait for the last calls of a step.
+    pub drain: Option<Span>,
+    /// How long one request may take.
+    pub timeout: Option<Span>,
+    /// The length of a slice.
+    pub slice: Option<Span>,
+}
+
+/// The closed model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Closed {
+    /// Workers, each on a thread and a connection of its own.
+    pub workers: usize,
+}
+
+/// One step: the same workers with certain habits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// The step's name in tables.
+    pub name: String,
+    /// What the workers do with the key.
+    pub key: KeyHabit,
+    /// What the workers do with tokens.
+    pub token: TokenHabit,
+}
+
+impl Scenario {
+    /// Reads a scenario file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or is no scenario; the error names it.
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        let text = fs::read_to_string(path).map_err(|source| ScenarioError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_toml(&text, path)
+    }
+
+    /// Reads a scenario from its text; `path` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// The text is no TOML, or a field is missing, unknown or of another type.
+    pub fn from_toml(text: &str, path: &Path) -> Result<Self, ScenarioError> {
+        toml::from_str(text).map_err(|source| ScenarioError::Syntax {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
+    }
+}
+
+/// Why a scenario cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The file cannot be read.
+    #[error("cannot read the scenario {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is no scenario.
+    #[error("the scenario {} cannot be used", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A field has a value that cannot be.
+    #[error("the scenario {scenario:?} cannot be used: {field} is {found}, expected {expected}")]
+    Field {
+        /// The scenario's name.
+        scenario: String,
+        /// The field, with its table.
+        field: String,
+        /// What it is.
+        found: String,
+        /// What would be accepted.
+        expected: String,
+    },
+}

@@ -7,9 +7,9 @@
 use std::fmt;
 
 use pkcs1::der::asn1::{BitStringRef, OctetStringRef};
-use pkcs1::der::{AnyRef, Decode, Encode};
+use pkcs1::der::{self, AnyRef, Decode, Encode, Reader, TagMode, TagNumber};
 use pkcs1::{RsaPrivateKeyRef, RsaPublicKeyRef};
-use pkcs8::spki::SubjectPublicKeyInfo;
+use pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfo};
 use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
 use zeroize::Zeroizing;
 
@@ -116,6 +116,26 @@ impl PrivateKey {
             inner: Zeroizing::new(der.to_vec()),
             public: Some(public),
         })
+    }
+
+    /// Reads an `ECPrivateKey` in DER that names its curve (RFC 5915 §3).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_pkcs8_der`]; also if the optional `parameters` are
+    /// missing, since nothing else in the structure says the curve.
+    pub fn from_sec1_der(der: &[u8]) -> Result<Self, KeyError> {
+        let key = EcPrivateKey::read(der)?;
+        let curve = key.curve.ok_or(KeyError::Curve)?;
+        let info = PrivateKeyInfoRef::new(
+            AlgorithmIdentifierRef {
+                oid: OID_EC,
+                parameters: Some((&curve).into()),
+            },
+            OctetStringRef::new(der).map_err(|_| KeyError::Malformed)?,
+        );
+        let pkcs8 = Zeroizing::new(info.to_der().map_err(|_| KeyError::Malformed)?);
+        Self::from_pkcs8_der(&pkcs8)
     }
 
     /// Returns the kind of the key.
@@ -313,6 +333,11 @@ pub enum KeyError {
     /// The key is of another kind.
     #[error("the key is {0}, expected an RSA, P-256, P-384 or Ed25519 key")]
     Kind(String),
+    /// An `ECPrivateKey` that stands alone does not name its curve.
+    #[error(
+        "the elliptic-curve key does not name its curve, expected PKCS#8 or EC parameters in it"
+    )]
+    Curve,
     /// The RSA modulus is too small or too large.
     #[error(
         "the RSA key has {bits} bits, expected {MIN_RSA_BITS} to {MAX_RSA_BITS} (RFC 7518 section 3.3)"
@@ -329,12 +354,42 @@ pub enum KeyError {
 /// Finds the public key that a PKCS#8 structure of version 2 or an
 /// `ECPrivateKey` carries.
 fn public_of(info: &PrivateKeyInfoRef<'_>) -> Option<PublicKey> {
-    let bits = info.public_key?;
+    let bits = match info.public_key {
+        Some(bits) => bits,
+        None if info.algorithm.oid == OID_EC => {
+            EcPrivateKey::read(info.private_key.as_bytes())
+                .ok()?
+                .public?
+        }
+        None => return None,
+    };
     let spki = SubjectPublicKeyInfo {
-        algorithm: info.algorithm.clone(),
+        algorithm: info.algorithm,
         subject_public_key: bits,
     };
     PublicKey::from_spki_der(&spki.to_der().ok()?).ok()
+}
+
+/// The optional members of an `ECPrivateKey` (RFC 5915 §3).
+struct EcPrivateKey<'a> {
+    curve: Option<ObjectIdentifier>,
+    public: Option<BitStringRef<'a>>,
+}
+
+impl<'a> EcPrivateKey<'a> {
+    fn read(der: &'a [u8]) -> Result<Self, KeyError> {
+        AnyRef::from_der(der)
+            .and_then(|any| {
+                any.sequence(|reader| -> der::Result<_> {
+                    u8::decode(reader)?;
+                    <&OctetStringRef>::decode(reader)?;
+                    let curve = reader.context_specific(TagNumber(0), TagMode::Explicit)?;
+                    let public = reader.context_specific(TagNumber(1), TagMode::Explicit)?;
+                    Ok(Self { curve, public })
+                })
+            })
+            .map_err(|_| KeyError::Malformed)
+    }
 }
 
 fn significant_bits(big_endian: &[u8]) -> usize {
@@ -345,4 +400,79 @@ fn significant_bits(big_endian: &[u8]) -> usize {
     digits
         .first()
         .map_or(0, |first| digits.len() * 8 - first.leading_zeros() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RSA: &[u8] = include_bytes!("../../tests/fixtures/keys/rsa-2048.pkcs8.der");
+    const RSA_PKCS1: &[u8] = include_bytes!("../../tests/fixtures/keys/rsa-2048.pkcs1.der");
+    const RSA_PUBLIC: &str = include_str!("../../tests/fixtures/keys/rsa-2048.public.pem");
+    const P256: &str = include_str!("../../tests/fixtures/keys/p256.pem");
+    const P256_SEC1: &str = include_str!("../../tests/fixtures/keys/p256.sec1.pem");
+
+    #[test]
+    fn both_encodings_of_an_rsa_key_are_the_same_key() {
+        let from_pkcs8 = PrivateKey::from_pkcs8_der(RSA).unwrap();
+        let from_pkcs1 = PrivateKey::from_pkcs1_der(RSA_PKCS1).unwrap();
+        assert_eq!(from_pkcs8.pkcs8_der(), RSA);
+        assert_eq!(from_pkcs1.pkcs8_der(), RSA);
+        assert_eq!(from_pkcs8.pkcs1_der(), Some(RSA_PKCS1));
+        let public = PublicKey::from_pem(RSA_PUBLIC).unwrap();
+        assert_eq!(from_pkcs1.public_key(), Some(&public));
+        assert_eq!(public.to_pem(), RSA_PUBLIC);
+    }
+
+    #[test]
+    fn both_encodings_of_an_elliptic_key_have_the_same_public_half() {
+        let from_pkcs8 = PrivateKey::from_pkcs8_der(&last_block(P256)).unwrap();
+        let from_sec1 = PrivateKey::from_sec1_der(&last_block(P256_SEC1)).unwrap();
+        assert!(from_pkcs8.public_key().is_some());
+        assert_eq!(from_pkcs8.public_key(), from_sec1.public_key());
+        assert_eq!(from_sec1.public_key().unwrap().inner().len(), 65);
+        assert!(from_sec1.pkcs1_der().is_none());
+    }
+
+    #[test]
+    fn an_elliptic_key_that_stands_alone_must_name_its_curve() {
+        let pkcs8 = last_block(P256);
+        let info = PrivateKeyInfoRef::try_from(&*pkcs8).unwrap();
+        let error = PrivateKey::from_sec1_der(info.private_key.as_bytes()).unwrap_err();
+        assert!(matches!(error, KeyError::Curve), "{error}");
+    }
+
+    #[test]
+    fn sizes_are_counted_in_significant_bits() {
+        for (bytes, bits) in [
+            (&[][..], 0),
+            (&[0, 0], 0),
+            (&[1], 1),
+            (&[0, 0x80], 8),
+            (&[0x7f, 0xff], 15),
+            (&[0xff; 256], 2048),
+        ] {
+            assert_eq!(significant_bits(bytes), bits);
+        }
+    }
+
+    #[test]
+    fn an_even_exponent_is_refused() {
+        let at = RSA_PKCS1
+            .windows(5)
+            .position(|window| window == [2, 3, 1, 0, 1])
+            .unwrap();
+        let mut even = RSA_PKCS1.to_vec();
+        even[at + 4] = 0;
+        let error = PrivateKey::from_pkcs1_der(&even).unwrap_err();
+        assert!(matches!(error, KeyError::Exponent), "{error}");
+    }
+
+    fn last_block(text: &str) -> Vec<u8> {
+        pem::parse_many(text)
+            .unwrap()
+            .pop()
+            .unwrap()
+            .into_contents()
+    }
 }

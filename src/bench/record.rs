@@ -1,0 +1,235 @@
+//! What remains of a comparison of backends?
+//!
+//! Plain data, from which every report is computed, years later as well.
+//! Units stand in the names of the fields; a fact that could not be measured
+//! is null, never zero.
+
+use serde::{Deserialize, Serialize};
+
+use super::case::{Case, Question};
+use super::quads::TimedBy;
+use super::quality::QualityFacts;
+use super::warning::Warning;
+use crate::signer::{Facts, KeyKind};
+use crate::stats::{Estimate, Tolerance, Verdict};
+
+/// The version of [`BenchRecord`]; it grows when a field changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A comparison of signing backends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BenchRecord {
+    /// [`SCHEMA_VERSION`] of the program that wrote the record.
+    pub schema_version: u32,
+    /// The seed of the order of blocks.
+    pub seed: u64,
+    /// The time that was allowed, in ns.
+    pub budget_ns: u64,
+    /// The time that was used, in ns.
+    pub took_ns: u64,
+    /// Was the comparison stopped early?
+    pub is_stopped: bool,
+    /// The chance of any wrong verdict or order in the whole record.
+    pub alpha: f64,
+    /// The smallest changes worth a verdict, relative.
+    pub tolerance: Tolerance,
+    /// The keys that signed, without their secrets.
+    pub keys: Vec<KeyFacts>,
+    /// The backends that took part.
+    pub backends: Vec<Facts>,
+    /// What was measured of each case.
+    pub cases: Vec<CaseRecord>,
+    /// What was found about pairs of cases.
+    pub comparisons: Vec<ComparisonRecord>,
+    /// What was asked for and left out.
+    pub refused: Vec<RefusedCase>,
+    /// How disturbed the machine was.
+    pub quality: QualityFacts,
+    /// What a reader must know.
+    pub warnings: Vec<Warning>,
+}
+
+impl BenchRecord {
+    /// Returns the case of a backend, the first if it has several.
+    #[must_use]
+    pub fn case_of(&self, backend: &str) -> Option<&CaseRecord> {
+        self.cases.iter().find(|case| case.case.backend == backend)
+    }
+
+    /// Returns the names of the backends that share the first rank in the
+    /// first cell: nobody is surely faster than they are.
+    ///
+    /// The one with the lowest floor comes first.
+    #[must_use]
+    pub fn fastest(&self) -> Vec<&str> {
+        let Some(first) = self.cases.first() else {
+            return Vec::new();
+        };
+        let mut best: Vec<_> = self
+            .cases
+            .iter()
+            .filter(|case| case.rank == 1 && case.case.is_same_cell(&first.case))
+            .collect();
+        best.sort_by(|a, b| b.per_core_per_s.total_cmp(&a.per_core_per_s));
+        best.iter().map(|case| case.case.backend.as_str()).collect()
+    }
+}
+
+/// A key, by its public facts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyFacts {
+    /// The kind.
+    pub kind: KeyKind,
+    /// The size of the modulus, or of the field, in bits.
+    pub bits: usize,
+    /// Has it more than two primes?
+    pub is_multi_prime: bool,
+    /// The SHA-256 of the public key (`SubjectPublicKeyInfo`), in hex.
+    pub spki_sha256: Option<String>,
+}
+
+/// What was measured of one case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseRecord {
+    /// The case.
+    pub case: Case,
+    /// Is it the one that the others of its cell are compared with?
+    pub is_reference: bool,
+    /// Its rank in the cell, from 1; cases that cannot be told apart share one.
+    pub rank: usize,
+    /// Signatures that were timed.
+    pub signatures: u64,
+    /// Blocks that they came in.
+    pub blocks: u64,
+    /// Signatures in a second of CPU time when nothing disturbs: from the
+    /// median block's lower quartile.
+    pub per_core_per_s: f64,
+    /// The same for the slowest and fastest tenth of the blocks: how much the
+    /// machine itself wandered.
+    pub per_core_spread_per_s: (f64, f64),
+    /// Signatures in a second of CPU time, all operations counted.
+    pub mean_per_core_per_s: f64,
+    /// Signatures in a second, all threads together, when nothing disturbs.
+    pub total_per_s: f64,
+    /// Signatures in a second, all threads together, as it went.
+    pub achieved_per_s: f64,
+    /// CPU time over wall time of the signing threads, as it went.
+    pub utilisation: f64,
+    /// CPU time of the process over that of the signing threads; above 1 where
+    /// a library works on threads of its own.
+    pub process_per_thread_cpu: f64,
+    /// How fast compared with the cell's reference; null for the reference.
+    pub speed: Option<SpeedRatio>,
+    /// The time of single signatures as the caller waits for them.
+    pub latency: Latency,
+    /// Allocations by Rust code for each signature; C libraries are not seen.
+    pub rust_allocations: Option<f64>,
+    /// Bytes in those allocations.
+    pub rust_allocated_bytes: Option<f64>,
+    /// Cycles of the processor for each signature, where a counter exists.
+    pub cycles: Option<f64>,
+    /// The time to make a signer of a parsed key, in ns; the fastest of some.
+    pub load_ns: Option<u64>,
+    /// The time to decrypt the container and make a signer of it, in ns.
+    pub decrypt_and_load_ns: Option<u64>,
+}
+
+/// Speed relative to the reference of the cell: 2 is twice as fast.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpeedRatio {
+    /// In the floor channel, with bounds.
+    pub floor: Bounded,
+    /// In the mean channel, with bounds.
+    pub mean: Bounded,
+}
+
+/// A ratio and its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounded {
+    /// The estimate.
+    pub ratio: f64,
+    /// The lower bound.
+    pub lower: f64,
+    /// The upper bound.
+    pub upper: f64,
+}
+
+impl From<Estimate> for Bounded {
+    /// Turns a logarithm of times into a ratio of speeds.
+    fn from(times: Estimate) -> Self {
+        let speeds = times.mirrored();
+        Self {
+            ratio: speeds.log_ratio.exp(),
+            lower: speeds.lower.exp(),
+            upper: speeds.upper.exp(),
+        }
+    }
+}
+
+/// Percentiles of the time of a signature on the wall clock, in ns.
+///
+/// A percentile is null unless twenty signatures lie beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Latency {
+    /// The fastest.
+    pub min_ns: u64,
+    /// Half were as fast.
+    pub p50_ns: Option<u64>,
+    /// Nine in ten were as fast.
+    pub p90_ns: Option<u64>,
+    /// 99 in 100 were as fast.
+    pub p99_ns: Option<u64>,
+    /// 999 in 1000 were as fast.
+    pub p999_ns: Option<u64>,
+    /// The slowest.
+    pub max_ns: u64,
+}
+
+/// What was found about two cases.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComparisonRecord {
+    /// Why they were compared.
+    pub question: Question,
+    /// The place of the baseline in `cases`.
+    pub baseline: usize,
+    /// The place of the candidate in `cases`.
+    pub candidate: usize,
+    /// The clock that decided.
+    pub timed_by: TimedBy,
+    /// What was found about the candidate.
+    pub verdict: Verdict,
+    /// The change of the floor, with bounds that share `alpha`.
+    pub floor: Option<Estimate>,
+    /// The change of the mean, with bounds that share `alpha`.
+    pub mean: Option<Estimate>,
+    /// Efficiency of a thread, for [`Question::Threads`]: the candidate's
+    /// rate over the baseline's, each divided by its threads; 1 is ideal.
+    pub efficiency: Option<Bounded>,
+    /// How often the data were judged.
+    pub looks: usize,
+    /// The time that it took, in ns.
+    pub spent_ns: u64,
+    /// The lag-1 autocorrelation of the floor's logarithms; bounds assume 0.
+    pub lag1: f64,
+    /// Every quad's ln(candidate / baseline) of the floors, in order.
+    pub floor_log_ratios: Vec<f64>,
+    /// Every quad's ln(candidate / baseline) of the means, in order.
+    pub mean_log_ratios: Vec<f64>,
+}
+
+/// A case that was asked for and left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedCase {
+    /// The case.
+    pub case: Case,
+    /// Why, in a sentence's fragment.
+    pub reason: String,
+}

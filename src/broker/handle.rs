@@ -1,0 +1,226 @@
+//! How is a broker started, looked at and ended?
+//!
+//! A broker runs on a runtime of its own, whose threads serve nothing else:
+//! what they use of the processor is the broker's share, however busy the
+//! rest of the process is. The handle may be used from any thread, inside of
+//! another runtime or outside.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::config::{BrokerConfig, BrokerError};
+use super::grant::Grants;
+use super::registry::Registry;
+use super::routes::Endpoint;
+use super::server;
+use super::stats::Stats;
+use crate::oauth::{BOX_AUDIENCE, TOKEN_PATH};
+
+/// How many connections may wait to be accepted; the system's own bound may
+/// be lower. A load run opens hundreds within a millisecond.
+const BACKLOG: u32 = 4096;
+
+/// How long the threads get to end after their work was dropped. They do
+/// nothing that takes longer than one signature check.
+const LAST_CALL: Duration = Duration::from_secs(5);
+
+/// A running token endpoint. Dropping it ends it as [`Broker::kill`] does.
+pub struct Broker {
+    running: Option<Running>,
+    address: SocketAddr,
+    threads: Vec<i32>,
+    endpoint: Arc<Endpoint>,
+}
+
+struct Running {
+    runtime: Runtime,
+    stopping: watch::Sender<bool>,
+    /// In a mutex only so that a broker can be shared by reference.
+    drained: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Broker {
+    /// Starts a broker and returns once it accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be listened on, a registration cannot be used, or
+    /// the system gives no threads or random bytes.
+    pub fn start(config: BrokerConfig) -> Result<Self, BrokerError> {
+        if !config.listen.ip().is_loopback() && !config.allow_non_loopback {
+            return Err(BrokerError::NotLoopback(config.listen));
+        }
+        let registry = Arc::new(Registry::new(&config.apps, &config.users)?);
+        let (runtime, threads) =
+            start_threads(config.threads.get()).map_err(BrokerError::Threads)?;
+        let listen_error = |source| BrokerError::Listen {
+            address: config.listen,
+            source,
+        };
+        let listener = {
+            let _inside = runtime.enter();
+            listen(config.listen).map_err(listen_error)?
+        };
+        let address = listener.local_addr().map_err(listen_error)?;
+        let mut audiences = vec![
+            BOX_AUDIENCE.to_owned(),
+            format!("http://{address}{TOKEN_PATH}"),
+        ];
+        audiences.extend(config.audiences);
+        let grants = Grants::new(registry, audiences, &config.behaviour, config.clock)
+            .map_err(|_| BrokerError::Random)?;
+        let endpoint = Arc::new(Endpoint::new(grants, config.limits));
+        let (stopping, is_stopping) = watch::channel(false);
+        let (drain, drained) = mpsc::channel();
+        let serving = server::serve(listener, Arc::clone(&endpoint), is_stopping);
+        runtime.spawn(async move {
+            serving.await;
+            // Nobody waits if the broker was killed meanwhile.
+            let _ = drain.send(());
+        });
+        Ok(Self {
+            running: Some(Running {
+                runtime,
+                stopping,
+                drained: Mutex::new(drained),
+            }),
+            address,
+            threads,
+            endpoint,
+        })
+    }
+
+    /// Returns the address that the broker listens on.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the base URL, without a slash at its end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns the URL of the token endpoint.
+    #[must_use]
+    pub fn token_url(&self) -> String {
+        format!("http://{}{TOKEN_PATH}", self.address)
+    }
+
+    /// Reads the counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.endpoint.counters.read()
+    }
+
+    /// Returns the kernel's IDs of the threads that serve requests, under
+    /// which `/proc/self/task` shows what they use.
+    #[must_use]
+    pub fn worker_threads(&self) -> &[i32] {
+        &self.threads
+    }
+
+    /// Returns the registry, which may be edited while the broker runs.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.endpoint.grants.registry
+    }
+
+    /// Stops accepting, lets requests under way end, closes all connections,
+    /// and returns the final counters.
+    ///
+    /// What has not ended after `deadline` is dropped. Blocks meanwhile.
+    pub fn stop(mut self, deadline: Duration) -> Stats {
+        if let Some(running) = self.running.take() {
+            running.stopping.send_replace(true);
+            // A timeout and a drained server both lead to the same end.
+            let _ = running.drained.into_inner().recv_timeout(deadline);
+            end(running.runtime);
+        }
+        self.stats()
+    }
+
+    /// Drops the listener and all connections at once, requests under way
+    /// included, as a crash would, and returns the final counters.
+    pub fn kill(mut self) -> Stats {
+        if let Some(running) = self.running.take() {
+            end(running.runtime);
+        }
+        self.stats()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            end(running.runtime);
+        }
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("address", &self.address)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Starts a runtime and waits until all of its threads have told their IDs.
+fn start_threads(count: usize) -> io::Result<(Runtime, Vec<i32>)> {
+    let (tell, told) = mpsc::channel();
+    let named = AtomicUsize::new(0);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(count)
+        .thread_name_fn(move || format!("broker-{}", named.fetch_add(1, Ordering::Relaxed)))
+        .on_thread_start(move || {
+            let id = rustix::thread::gettid().as_raw_nonzero().get();
+            // Later threads, if there are any, tell nobody.
+            let _ = tell.send(id);
+        })
+        .enable_all()
+        .build()?;
+    let threads = (0..count)
+        .map(|_| told.recv_timeout(LAST_CALL).map_err(io::Error::other))
+        .collect::<Result<_, _>>();
+    match threads {
+        Ok(threads) => Ok((runtime, threads)),
+        Err(error) => {
+            end(runtime);
+            Err(error)
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A broker that was killed can come back on the same port at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Drops everything that runs and waits until the threads have ended.
+///
+/// A runtime may not be waited for inside of another, so a thread does it.
+fn end(runtime: Runtime) {
+    let ending = thread::spawn(move || runtime.shutdown_timeout(LAST_CALL));
+    // It has nothing that could panic, and there would be nothing to do.
+    let _ = ending.join();
+}

@@ -1,0 +1,311 @@
+//! Which address is asked for, and what does HTTP have to say about it?
+//!
+//! The handlers turn requests into forms and grants into answers. Every
+//! answer, refusals included, is JSON with the headers of RFC 6749 §5.1 and
+//! the date of the broker's clock; no answer echoes anything that was sent.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{StatusCode, Version};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::config::Limits;
+use super::form::{Form, FormError};
+use super::grant::{Grants, Refused};
+use super::stats::{Counters, add};
+use super::token::{Grant, Issued, Subject};
+use crate::oauth::{Refusal, TOKEN_PATH};
+
+const FORM_TYPE: &str = "application/x-www-form-urlencoded";
+
+/// What all requests share.
+pub(super) struct Endpoint {
+    pub(super) grants: Grants,
+    pub(super) counters: Counters,
+    pub(super) limits: Limits,
+    date: ArcSwap<(u64, HeaderValue)>,
+}
+
+impl Endpoint {
+    pub(super) fn new(grants: Grants, limits: Limits) -> Self {
+        Self {
+            date: ArcSwap::from_pointee(rendered_date(grants.now())),
+            grants,
+            counters: Counters::default(),
+            limits,
+        }
+    }
+
+    /// Returns the `Date` of now, rendered once a second.
+    fn date(&self) -> HeaderValue {
+        let now = self.grants.now();
+        let rendered = self.date.load();
+        if rendered.0 == now {
+            return rendered.1.clone();
+        }
+        let rendered = rendered_date(now);
+        let date = rendered.1.clone();
+        self.date.store(Arc::new(rendered));
+        date
+    }
+
+    fn answer(&self, status: StatusCode, body: impl Into<Body>) -> Response {
+        let mut response = Response::new(body.into());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::DATE, self.date());
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+        response
+    }
+
+    pub(super) fn refuse(&self, refused: impl Into<Refused>) -> Response {
+        let Refused {
+            refusal,
+            retry_after_s,
+        } = refused.into();
+        self.counters.refuse(refusal);
+        let body = serde_json::to_vec(&refusal.body()).unwrap_or_default();
+        let mut response = self.answer(refusal.status(), body);
+        let headers = response.headers_mut();
+        if let Some(seconds) = retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        match refusal {
+            Refusal::MethodNotAllowed => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            // What follows on such a connection cannot be trusted to begin
+            // where it seems to.
+            Refusal::MalformedRequest
+            | Refusal::LengthRequired
+            | Refusal::BodyTooLarge
+            | Refusal::BodyTimeout => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+
+    /// Answers in the shape of the provider's resource endpoints.
+    fn resource_error(&self, status: StatusCode, code: &str, message: &str) -> Response {
+        let body = json!({
+            "type": "error",
+            "status": status.as_u16(),
+            "code": code,
+            "message": message,
+        });
+        self.answer(status, body.to_string())
+    }
+}
+
+/// Routes requests to the handlers.
+pub(super) fn router(endpoint: Arc<Endpoint>) -> Router {
+    Router::new()
+        .route(TOKEN_PATH, post(token).fallback(not_post))
+        .route("/healthz", get(health))
+        .route("/2.0/users/me", get(current_user))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(endpoint)
+}
+
+/// Finds what is wrong with a request wherever it is sent.
+///
+/// `is_clear` says whether the bytes on the connection so far had one reading
+/// only.
+pub(super) fn check_head<B>(request: &http::Request<B>, is_clear: bool) -> Result<(), Refusal> {
+    if !is_clear {
+        return Err(Refusal::MalformedRequest);
+    }
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
+        return Err(Refusal::MalformedRequest);
+    }
+    if request.headers().contains_key(header::TRANSFER_ENCODING) {
+        // No SDK sends chunks; a parser that is not there has no flaws.
+        return Err(Refusal::LengthRequired);
+    }
+    Ok(())
+}
+
+async fn token(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+    match grant(&endpoint, request).await {
+        Ok(issued) => {
+            add(&endpoint.counters.granted);
+            endpoint.answer(StatusCode::OK, token_body(&issued))
+        }
+        Err(refused) => endpoint.refuse(refused),
+    }
+}
+
+async fn grant(endpoint: &Endpoint, request: Request) -> Result<Issued, Refused> {
+    let (head, body) = request.into_parts();
+    if head.uri.query().is_some_and(|query| !query.is_empty()) {
+        return Err(Refusal::ParameterInQuery.into());
+    }
+    if !is_form(&head.headers) {
+        return Err(Refusal::UnsupportedContentType.into());
+    }
+    let body = read_body(endpoint, body).await?;
+    let form = Form::parse(&body).map_err(|error| match error {
+        FormError::Duplicate => Refusal::DuplicateParameter,
+        FormError::Percent | FormError::Utf8 | FormError::Raw | FormError::TooMany => {
+            Refusal::MalformedForm
+        }
+    })?;
+    endpoint.grants.token(&form)
+}
+
+async fn read_body(endpoint: &Endpoint, body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    let limit = endpoint.limits.max_body_bytes;
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let body = Limited::new(body, limit).collect();
+    let collected = tokio::time::timeout(endpoint.limits.body_timeout, body)
+        .await
+        .map_err(|_| Refusal::BodyTimeout)?
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Refusal::BodyTooLarge
+            } else {
+                Refusal::MalformedRequest
+            }
+        })?;
+    Ok(Zeroizing::new(collected.to_bytes().into()))
+}
+
+/// Is the body announced as a form, in UTF-8 and not compressed?
+fn is_form(headers: &HeaderMap) -> bool {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return false;
+    }
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else {
+        return false;
+    };
+    let Ok(text) = only.to_str() else {
+        return false;
+    };
+    let mut parts = text.split(';').map(str::trim);
+    let is_type = parts
+        .next()
+        .is_some_and(|media| media.eq_ignore_ascii_case(FORM_TYPE));
+    is_type
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+                value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        })
+}
+
+/// Writes the answer by hand: nothing in it needs an escape.
+fn token_body(issued: &Issued) -> String {
+    let Issued {
+        access_token,
+        expires_in,
+    } = issued;
+    format!(
+        "{{\"access_token\":\"{access_token}\",\"expires_in\":{expires_in},\"restricted_to\":[],\"token_type\":\"bearer\"}}"
+    )
+}
+
+async fn not_post(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    endpoint.refuse(Refusal::MethodNotAllowed)
+}
+
+async fn not_found(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    add(&endpoint.counters.others);
+    endpoint.resource_error(StatusCode::NOT_FOUND, "not_found", "Not Found")
+}
+
+async fn not_allowed(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    add(&endpoint.counters.others);
+    endpoint.resource_error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "Method Not Allowed",
+    )
+}
+
+async fn health(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    add(&endpoint.counters.others);
+    endpoint.answer(StatusCode::OK, "{\"status\":\"ok\"}")
+}
+
+async fn current_user(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Response {
+    add(&endpoint.counters.others);
+    let bearer = bearer(&headers);
+    let user = bearer
+        .and_then(|token| endpoint.grants.minter.verify(token, endpoint.grants.now()))
+        .and_then(|grant| user_body(&endpoint.grants, &grant));
+    if let Some(user) = user {
+        return endpoint.answer(StatusCode::OK, user);
+    }
+    let mut response =
+        endpoint.resource_error(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized");
+    // RFC 6750 §3.1: no error code where no token was presented.
+    let challenge = HeaderValue::from_static(match bearer {
+        None => "Bearer realm=\"Service\"",
+        Some(_) => {
+            "Bearer realm=\"Service\", error=\"invalid_token\", error_description=\"The access token provided is invalid.\""
+        }
+    });
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(only), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+/// Describes the user that a token acts as, if the app may still act.
+fn user_body(grants: &Grants, grant: &Grant) -> Option<String> {
+    let registry = grants.registry.load();
+    let app = registry.app_by_number(grant.app)?;
+    app.terms()?;
+    let (id, name, login) = match &grant.subject {
+        Subject::Enterprise(_) => {
+            let account = app.service_account();
+            (&account.id, "Service Account", &account.login)
+        }
+        Subject::User(id) => {
+            let user = registry.user(id)?;
+            (&user.id, user.name.as_str(), &user.login)
+        }
+    };
+    let body = json!({"type": "user", "id": id, "name": name, "login": login});
+    Some(body.to_string())
+}
+
+fn rendered_date(now: u64) -> (u64, HeaderValue) {
+    // httpdate refuses the years from 10000 on.
+    let now_or_last = now.min(253_402_300_799);
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now_or_last));
+    let value = HeaderValue::try_from(date).unwrap_or(HeaderValue::from_static(""));
+    (now, value)
+}

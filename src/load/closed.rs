@@ -1,0 +1,486 @@
+//! How do workers call in a closed loop, and when do they stop?
+//!
+//! A run has three phases. Calls that begin during *warm-up* are not counted;
+//! calls that begin during *measure* are, also if they end later; *drain*
+//! waits for those. A run ends by itself: what has not ended when the drain
+//! is over is given up and counted as abandoned.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::thread::gettid;
+use tokio::sync::watch;
+
+use super::Caller;
+use super::recorder::{Live, Recorder, as_ns};
+use crate::clock::process_cpu;
+use crate::record::host::threads_cpu;
+use crate::record::{CpuTime, Latencies, Phases, Slice};
+
+/// How often progress is told and the stop flag looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How long a worker stays away from an endpoint that it cannot reach.
+///
+/// Without a pause, a closed loop against a dead endpoint measures how fast
+/// connections are refused; much longer, and it would not notice its return.
+const UNREACHABLE_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest wait for the last calls of a run that somebody stopped: they
+/// are sitting in front of it.
+const STOPPED_DRAIN: Duration = Duration::from_secs(2);
+
+/// A closed loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedPlan {
+    /// Workers, each on a thread of its own.
+    pub workers: usize,
+    /// Time before calls are counted.
+    pub warm_up: Duration,
+    /// Time during which calls that begin are counted.
+    pub measure: Duration,
+    /// The longest wait for the last calls.
+    pub drain: Duration,
+    /// The length of a slice.
+    pub slice: Duration,
+}
+
+/// What a closed loop measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// How the time was spent.
+    pub phases: Phases,
+    /// Calls that began within the measured phase, by outcome.
+    pub outcomes: std::collections::BTreeMap<String, u64>,
+    /// Assertions signed for them.
+    pub assertions_signed: u64,
+    /// Requests sent for them.
+    pub requests_sent: u64,
+    /// Calls that were given up when the drain ended.
+    pub abandoned: u64,
+    /// Their latencies.
+    pub latencies: Latencies,
+    /// Processor time during the measured phase.
+    pub cpu: CpuTime,
+    /// The measured phase in slices.
+    pub slices: Vec<Slice>,
+    /// Was the run stopped before its time?
+    pub was_stopped: bool,
+}
+
+/// How far a loop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Time since the beginning, warm-up included.
+    pub elapsed: Duration,
+    /// Warm-up and measure together.
+    pub planned: Duration,
+    /// Calls answered so far, warm-up included.
+    pub answered: u64,
+    /// Calls failed so far.
+    pub failed: u64,
+}
+
+/// Runs a closed loop to its end, or until `stop` is set.
+///
+/// `make` makes the caller of a worker, on the worker's own thread, before
+/// the loop begins. `broker_tids` are threads of this process whose processor
+/// time is accounted for apart. `tell` hears of progress.
+///
+/// # Errors
+///
+/// A thread, a runtime or a caller could not be made; no worker has called
+/// then. A failing call is no error.
+pub fn run_closed<C, E>(
+    plan: &ClosedPlan,
+    make: impl Fn(usize) -> Result<C, E> + Sync,
+    broker_tids: &[i32],
+    stop: &AtomicBool,
+    mut tell: impl FnMut(Progress),
+) -> Result<Measured, LoadError>
+where
+    C: Caller,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let live: Vec<Live> = (0..plan.workers).map(|_| Live::default()).collect();
+    let (signals, listening) = watch::channel(Signal::Wait);
+    let (report, reports) = mpsc::channel();
+    thread::scope(|scope| {
+        // Owned in here: an early return drops it, at which every worker ends.
+        let signals = signals;
+        let mut workers = Vec::new();
+        for (index, live) in live.iter().enumerate() {
+            let (listening, report) = (listening.clone(), report.clone());
+            let make = &make;
+            let worker = thread::Builder::new()
+                .name(format!("load-{index}"))
+                .spawn_scoped(scope, move || {
+                    work(plan, live, || make(index), listening, &report)
+                })
+                .map_err(|source| LoadError::Thread {
+                    workers: plan.workers,
+                    source,
+                })?;
+            workers.push(worker);
+        }
+        // From here on the only senders are the workers' own: if one dies
+        // before it reports, the loop below ends instead of waiting.
+        drop(report);
+        let mut tids = Vec::new();
+        for ready in &reports {
+            tids.push(ready?);
+            if tids.len() == plan.workers {
+                break;
+            }
+        }
+        if tids.len() < plan.workers {
+            return Err(LoadError::Panic);
+        }
+        let origin = Instant::now();
+        let _ = signals.send(Signal::Start(origin));
+        let watched = watch_over(plan, &live, origin, &tids, broker_tids, stop, &mut tell);
+        let ended = Instant::now();
+        let _ = signals.send(Signal::Finish);
+        let drain = if watched.was_stopped {
+            plan.drain.min(STOPPED_DRAIN)
+        } else {
+            plan.drain
+        };
+        while workers.iter().any(|worker| !worker.is_finished()) && ended.elapsed() < drain {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let _ = signals.send(Signal::GiveUp);
+        let mut total = Recorder::new(plan.slice);
+        let mut abandoned = 0;
+        for worker in workers {
+            let (recorder, was_calling) = worker.join().map_err(|_| LoadError::Panic)?;
+            total.merge(&recorder);
+            abandoned += u64::from(was_calling);
+        }
+        Ok(Measured {
+            phases: Phases {
+                warm_up_ns: as_ns(watched.warm_up),
+                measured_ns: as_ns(watched.measured),
+                drain_ns: as_ns(ended.elapsed()),
+            },
+            outcomes: total.outcomes,
+            assertions_signed: total.assertions_signed,
+            requests_sent: total.requests_sent,
+            abandoned,
+            latencies: total.latencies,
+            cpu: watched.cpu,
+            slices: total.slices,
+            was_stopped: watched.was_stopped,
+        })
+    })
+}
+
+/// What the workers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    /// Not all are ready.
+    Wait,
+    /// Call from now on; this is the beginning of warm-up.
+    Start(Instant),
+    /// Begin no further call.
+    Finish,
+    /// Leave the call that has not ended.
+    GiveUp,
+}
+
+/// Runs one worker on the calling thread.
+///
+/// Returns what it measured and whether a counted call was given up.
+fn work<C, E>(
+    plan: &ClosedPlan,
+    live: &Live,
+    make: impl FnOnce() -> Result<C, E>,
+    mut listening: watch::Receiver<Signal>,
+    report: &mpsc::Sender<Result<i32, LoadError>>,
+) -> (Recorder, bool)
+where
+    C: Caller,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let mut recorder = Recorder::new(plan.slice);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(LoadError::Runtime);
+    let begun = runtime.and_then(|runtime| {
+        // A client may want to be made within its runtime.
+        let caller = {
+            let _inside = runtime.enter();
+            make().map_err(|error| LoadError::Caller(Box::new(error)))?
+        };
+        Ok((runtime, caller))
+    });
+    let (runtime, mut caller) = match begun {
+        Ok(both) => both,
+        Err(error) => {
+            let _ = report.send(Err(error));
+            return (recorder, false);
+        }
+    };
+    let _ = report.send(Ok(gettid().as_raw_nonzero().get()));
+    let mut was_calling = false;
+    runtime.block_on(async {
+        let Some(origin) = start_of(&mut listening).await else {
+            return;
+        };
+        let measured_from = origin + plan.warm_up;
+        let mut given_up = listening.clone();
+        while matches!(*listening.borrow(), Signal::Start(_)) {
+            let begun = Instant::now();
+            let Some(call) = unless_given_up(caller.call(), &mut given_up).await else {
+                was_calling = begun >= measured_from;
+                return;
+            };
+            let response = begun.elapsed();
+            live.count(&call);
+            if let Some(since) = begun.checked_duration_since(measured_from)
+                && since < plan.measure
+            {
+                recorder.record(since, response, &call);
+            }
+            if call.outcome.is_unreachable() {
+                tokio::time::sleep(UNREACHABLE_PAUSE).await;
+            }
+        }
+    });
+    (recorder, was_calling)
+}
+
+/// Waits for the start; there is none if the run failed to begin, or was
+/// over before this worker looked.
+async fn start_of(listening: &mut watch::Receiver<Signal>) -> Option<Instant> {
+    loop {
+        match *listening.borrow_and_update() {
+            Signal::Wait => {}
+            Signal::Start(origin) => return Some(origin),
+            Signal::Finish | Signal::GiveUp => return None,
+        }
+        listening.changed().await.ok()?;
+    }
+}
+
+/// Awaits a call unless it is given up before it ends.
+async fn unless_given_up<T>(
+    call: impl Future<Output = T>,
+    signals: &mut watch::Receiver<Signal>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        ended = call => Some(ended),
+        // A closed channel means the same as the signal.
+        _ = signals.wait_for(|signal| *signal == Signal::GiveUp) => None,
+    }
+}
+
+/// What the watching thread saw.
+struct Watched {
+    warm_up: Duration,
+    measured: Duration,
+    cpu: CpuTime,
+    was_stopped: bool,
+}
+
+/// Lets the phases pass, tells progress and reads the processor clocks.
+fn watch_over(
+    plan: &ClosedPlan,
+    live: &[Live],
+    origin: Instant,
+    tids: &[i32],
+    broker_tids: &[i32],
+    stop: &AtomicBool,
+    tell: &mut impl FnMut(Progress),
+) -> Watched {
+    let planned = plan.warm_up + plan.measure;
+    let mut pass_until = |end: Duration| {
+        loop {
+            let elapsed = origin.elapsed();
+            let sum = |counter: fn(&Live) -> &AtomicU64| -> u64 {
+                live.iter()
+                    .map(|worker| counter(worker).load(Ordering::Relaxed))
+                    .sum()
+            };
+            tell(Progress {
+                elapsed,
+                planned,
+                answered: sum(|worker| &worker.answered),
+                failed: sum(|worker| &worker.failed),
+            });
+            if elapsed >= end || stop.load(Ordering::Relaxed) {
+                return elapsed;
+            }
+            thread::sleep(TICK.min(end - elapsed));
+        }
+    };
+    let read = || CpuTime {
+        client_ns: as_ns(threads_cpu(tids)),
+        broker_ns: (!broker_tids.is_empty()).then(|| as_ns(threads_cpu(broker_tids))),
+        process_ns: as_ns(process_cpu()),
+    };
+    let warm_up = pass_until(plan.warm_up).min(plan.warm_up);
+    let before = read();
+    let elapsed = pass_until(planned);
+    let after = read();
+    Watched {
+        warm_up,
+        measured: elapsed.saturating_sub(warm_up).min(plan.measure),
+        cpu: CpuTime {
+            client_ns: after.client_ns.saturating_sub(before.client_ns),
+            broker_ns: after
+                .broker_ns
+                .zip(before.broker_ns)
+                .map(|(after, before)| after.saturating_sub(before)),
+            process_ns: after.process_ns.saturating_sub(before.process_ns),
+        },
+        was_stopped: stop.load(Ordering::Relaxed),
+    }
+}
+
+/// Why a load could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The system gave no thread.
+    #[error("cannot start {workers} workers, each on a thread of its own")]
+    Thread {
+        /// Workers that were asked for.
+        workers: usize,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A worker's runtime could not be made.
+    #[error("cannot make the runtime of a worker")]
+    Runtime(#[source] io::Error),
+    /// A worker's caller could not be made.
+    #[error("a worker cannot begin")]
+    Caller(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A worker died, which is a defect of this program.
+    #[error("a worker panicked; please report it with the scenario")]
+    Panic,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::load::Call;
+    use crate::record::Outcome;
+
+    fn plan(workers: usize, measure_ms: u64) -> ClosedPlan {
+        ClosedPlan {
+            workers,
+            warm_up: Duration::from_millis(20),
+            measure: Duration::from_millis(measure_ms),
+            drain: Duration::from_millis(200),
+            slice: Duration::from_millis(50),
+        }
+    }
+
+    fn answered() -> Call {
+        Call {
+            outcome: Outcome::Answered,
+            signing: None,
+            exchange: Some(Duration::from_micros(1)),
+        }
+    }
+
+    /// Answers after a pause.
+    struct Slow(Duration);
+
+    impl Caller for Slow {
+        async fn call(&mut self) -> Call {
+            tokio::time::sleep(self.0).await;
+            answered()
+        }
+    }
+
+    /// Never answers.
+    struct Dead;
+
+    impl Caller for Dead {
+        async fn call(&mut self) -> Call {
+            std::future::pending().await
+        }
+    }
+
+    #[test]
+    fn every_call_is_counted_once_and_in_its_slice() {
+        let make = |_| Ok::<_, Infallible>(Slow(Duration::from_millis(5)));
+        let stop = AtomicBool::new(false);
+        let mut last = None;
+        let measured = run_closed(&plan(3, 150), make, &[], &stop, |p| last = Some(p)).unwrap();
+        let calls = measured.outcomes["answered"];
+        assert!(calls > 0);
+        assert_eq!(measured.latencies.response.count(), calls);
+        assert_eq!(measured.requests_sent, calls);
+        let in_slices: u64 = measured
+            .slices
+            .iter()
+            .map(|slice| slice.outcomes["answered"])
+            .sum();
+        assert_eq!(in_slices, calls);
+        // Warm-up calls show in the progress and are not counted.
+        assert!(last.unwrap().answered > calls - 3);
+        assert!(measured.latencies.response.quantile(0.0).unwrap() >= Duration::from_millis(5));
+        assert_eq!(measured.abandoned, 0);
+        assert!(!measured.was_stopped);
+    }
+
+    #[test]
+    fn calls_that_never_end_are_given_up_and_counted() {
+        let make = |_| Ok::<_, Infallible>(Dead);
+        let stop = AtomicBool::new(false);
+        let mut plan = plan(4, 50);
+        plan.warm_up = Duration::ZERO;
+        let measured = run_closed(&plan, make, &[], &stop, |_| ()).unwrap();
+        assert_eq!(measured.abandoned, 4);
+        assert!(measured.outcomes.is_empty());
+    }
+
+    #[test]
+    fn a_stop_ends_the_run_with_what_there_is() {
+        let make = |_| Ok::<_, Infallible>(Slow(Duration::from_millis(1)));
+        let stop = AtomicBool::new(false);
+        let measured = run_closed(&plan(2, 60_000), make, &[], &stop, |progress| {
+            if progress.answered > 50 {
+                stop.store(true, Ordering::Relaxed);
+            }
+        })
+        .unwrap();
+        assert!(measured.was_stopped);
+        assert!(measured.outcomes["answered"] > 0);
+        assert!(measured.phases.measured_ns < 30_000_000_000);
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_before_it_began_ends() {
+        let make = |_| Ok::<_, Infallible>(Slow(Duration::from_millis(1)));
+        let stop = AtomicBool::new(true);
+        for _ in 0..50 {
+            let measured = run_closed(&plan(4, 60_000), make, &[], &stop, |_| ()).unwrap();
+            assert!(measured.was_stopped);
+        }
+    }
+
+    #[test]
+    fn a_caller_that_cannot_be_made_is_an_error_before_the_first_call() {
+        let make = |index| {
+            if index == 1 {
+                Err(io::Error::other("no key"))
+            } else {
+                Ok(Slow(Duration::from_millis(1)))
+            }
+        };
+        let stop = AtomicBool::new(false);
+        let error = run_closed(&plan(3, 1_000), make, &[], &stop, |_| ()).unwrap_err();
+        assert!(matches!(error, LoadError::Caller(_)), "{error}");
+    }
+}

@@ -1,0 +1,402 @@
+//! What is to be run, with nothing left open?
+//!
+//! A plan is a scenario with its defaults resolved. It goes into the record
+//! as it is, so that a reader sees what really ran; it holds no secret.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Scenario, ScenarioError, Target};
+use crate::credential::generate::RsaBits;
+use crate::oauth::endpoint_of;
+use crate::record::Habits;
+use crate::signer::Algorithm;
+use crate::units::Span;
+
+/// A scenario whose defaults are resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The scenario's name.
+    pub name: String,
+    /// What the scenario answers.
+    pub description: String,
+    /// Where tokens are asked for.
+    pub target: TargetPlan,
+    /// The provider's profile: a name, or a TOML file.
+    pub profile: String,
+    /// The app and its key.
+    pub credentials: CredentialPlan,
+    /// The signature algorithm.
+    pub algorithm: Algorithm,
+    /// The backend that signs; `None` is the fastest of the comparison.
+    pub backend: Option<String>,
+    /// The comparison of backends, if there is one.
+    pub compare: Option<ComparePlan>,
+    /// How the endpoint is called.
+    pub load: LoadPlan,
+    /// The steps.
+    pub steps: Vec<StepPlan>,
+}
+
+/// Where tokens are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetPlan {
+    /// A broker in this process.
+    Broker {
+        /// Users of the app.
+        users: usize,
+        /// Threads that answer.
+        threads: NonZeroUsize,
+    },
+    /// An endpoint somewhere.
+    Url {
+        /// The token endpoint.
+        url: String,
+        /// Users that tokens are asked for; the enterprise if none.
+        users: Vec<String>,
+    },
+}
+
+/// Where the app and its key come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialPlan {
+    /// A fresh app with a key pair of so many bits, sealed as the provider's
+    /// console seals it.
+    Generate {
+        /// The size of the modulus.
+        bits: usize,
+    },
+    /// An app's configuration file.
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The environment variable that holds the passphrase.
+        passphrase_env: Option<String>,
+        /// The file that holds the passphrase.
+        passphrase_file: Option<PathBuf>,
+    },
+}
+
+/// A comparison of backends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ComparePlan {
+    /// The time for it.
+    pub budget: Span,
+    /// The backends; `None` is all that are compiled in.
+    pub backends: Option<Vec<String>>,
+}
+
+/// How the endpoint is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LoadPlan {
+    /// Workers in a closed loop.
+    pub workers: usize,
+    /// Time before calls are counted.
+    pub warm_up: Span,
+    /// Time during which calls that begin are counted.
+    pub measure: Span,
+    /// The longest wait for the last calls.
+    pub drain: Span,
+    /// How long one request may take.
+    pub timeout: Span,
+    /// The length of a slice.
+    pub slice: Span,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepPlan {
+    /// The step's name.
+    pub name: String,
+    /// The habits of its workers.
+    pub habits: Habits,
+}
+
+/// The most workers: each has a thread.
+const MAX_WORKERS: usize = 1_024;
+
+/// Warm-up unless the scenario says otherwise: connections are made and code
+/// is paged in within some tens of milliseconds.
+const WARM_UP: Span = Span::from_millis(500);
+
+/// A request takes microseconds on loopback and some hundred milliseconds at
+/// a distant endpoint; ten seconds are a fault.
+const TIMEOUT: Span = Span::from_millis(10_000);
+
+/// One second, as other tools and their files have it.
+const SLICE: Span = Span::from_millis(1_000);
+
+/// Enough to tell the fastest backend of half a dozen for one key.
+const COMPARE: Span = Span::from_millis(6_000);
+
+/// Users of an embedded broker, as in a small test enterprise.
+const USERS: usize = 100;
+
+impl Scenario {
+    /// Resolves defaults and refuses what contradicts itself.
+    ///
+    /// # Errors
+    ///
+    /// [`ScenarioError::Field`] names the field and what would be accepted.
+    pub fn plan(&self) -> Result<Plan, ScenarioError> {
+        let wrong = |field: &str, found: String, expected: &str| ScenarioError::Field {
+            scenario: self.name.clone(),
+            field: field.to_owned(),
+            found,
+            expected: expected.to_owned(),
+        };
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && name.len() <= 64
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        if !is_name(&self.name) {
+            return Err(wrong(
+                "name",
+                format!("{:?}", self.name),
+                "1 to 64 letters, digits, hyphens or underscores",
+            ));
+        }
+        let target = target_plan(&self.target, &wrong)?;
+        let credentials = self.credential_plan(&target, &wrong)?;
+        let compare = self.signing.compare.as_ref().map(|compare| ComparePlan {
+            budget: compare.budget.unwrap_or(COMPARE),
+            backends: compare.backends.clone(),
+        });
+        let backend = match self.signing.backend.as_deref() {
+            None | Some("auto") => None,
+            Some(name) => Some(name.to_owned()),
+        };
+        let workers = self.load.closed.workers;
+        if !(1..=MAX_WORKERS).contains(&workers) {
+            return Err(wrong(
+                "load.closed.workers",
+                workers.to_string(),
+                &format!("1 to {MAX_WORKERS}"),
+            ));
+        }
+        let timeout = self.load.timeout.unwrap_or(TIMEOUT);
+        let load = LoadPlan {
+            workers,
+            warm_up: self.load.warm_up.unwrap_or(WARM_UP),
+            measure: self.load.measure,
+            drain: self.load.drain.unwrap_or(timeout),
+            timeout,
+            slice: self.load.slice.unwrap_or(SLICE),
+        };
+        for (field, span) in [
+            ("load.measure", load.measure),
+            ("load.timeout", load.timeout),
+            ("load.slice", load.slice),
+        ] {
+            if span.0.is_zero() {
+                return Err(wrong(field, span.to_string(), "more than nothing"));
+            }
+        }
+        if self.steps.is_empty() {
+            return Err(wrong(
+                "step",
+                "an empty list".into(),
+                "at least one [[step]]",
+            ));
+        }
+        Ok(Plan {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            target,
+            profile: self.target.profile.clone().unwrap_or_else(|| "box".into()),
+            credentials,
+            algorithm: self.signing.algorithm.unwrap_or(Algorithm::Rs256),
+            backend,
+            compare,
+            load,
+            steps: self
+                .steps
+                .iter()
+                .map(|step| StepPlan {
+                    name: step.name.clone(),
+                    habits: Habits {
+                        key: step.key,
+                        token: step.token,
+                    },
+                })
+                .collect(),
+        })
+    }
+
+    fn credential_plan(
+        &self,
+        target: &TargetPlan,
+        wrong: &impl Fn(&str, String, &str) -> ScenarioError,
+    ) -> Result<CredentialPlan, ScenarioError> {
+        let credentials = &self.credentials;
+        match (&credentials.generate, &credentials.config) {
+            (Some(_), Some(_)) => Err(wrong(
+                "credentials",
+                "both generate and config".into(),
+                "one of them",
+            )),
+            (_, Some(path)) => {
+                if matches!(target, TargetPlan::Broker { .. }) {
+                    return Err(wrong(
+                        "credentials.config",
+                        format!("{:?}", path.display().to_string()),
+                        "generate with an embedded broker, or target.url; `mintmark broker --app` serves a given app",
+                    ));
+                }
+                Ok(CredentialPlan::Config {
+                    path: path.clone(),
+                    passphrase_env: credentials.passphrase_env.clone(),
+                    passphrase_file: credentials.passphrase_file.clone(),
+                })
+            }
+            (generate, None) => {
+                if matches!(target, TargetPlan::Url { .. }) {
+                    return Err(wrong(
+                        "credentials.config",
+                        "missing".into(),
+                        "the configuration file of an app that target.url knows",
+                    ));
+                }
+                let bits = generate.as_ref().and_then(|generate| generate.bits);
+                let bits = RsaBits::try_from(bits.unwrap_or(2048)).map_err(|error| {
+                    wrong(
+                        "credentials.generate.bits",
+                        error.to_string(),
+                        "2048, 3072 or 4096",
+                    )
+                })?;
+                Ok(CredentialPlan::Generate { bits: bits.bits() })
+            }
+        }
+    }
+}
+
+fn target_plan(
+    target: &Target,
+    wrong: &impl Fn(&str, String, &str) -> ScenarioError,
+) -> Result<TargetPlan, ScenarioError> {
+    match (&target.broker, &target.url) {
+        (Some(_), Some(_)) => Err(wrong("target", "both broker and url".into(), "one of them")),
+        (None, Some(url)) => Ok(TargetPlan::Url {
+            url: endpoint_of(url),
+            users: target.users.clone().unwrap_or_default(),
+        }),
+        (broker, None) => {
+            let users = broker.as_ref().and_then(|broker| broker.users);
+            let threads = broker.as_ref().and_then(|broker| broker.threads);
+            let threads = NonZeroUsize::new(threads.unwrap_or(1))
+                .ok_or_else(|| wrong("target.broker.threads", "0".into(), "at least 1"))?;
+            if target.users.is_some() {
+                return Err(wrong(
+                    "target.users",
+                    "given".into(),
+                    "target.broker.users with an embedded broker",
+                ));
+            }
+            match users.unwrap_or(USERS) {
+                0 => Err(wrong("target.broker.users", "0".into(), "at least 1")),
+                users => Ok(TargetPlan::Broker { users, threads }),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::error::Chain;
+
+    const MINIMAL: &str = r#"
+name = "x"
+[load]
+closed = { workers = 2 }
+measure = "1s"
+[[step]]
+name = "only"
+key = "reuse"
+token = "fetch-per-call"
+"#;
+
+    fn plan(text: &str) -> Result<Plan, ScenarioError> {
+        Scenario::from_toml(text, Path::new("mine.toml"))?.plan()
+    }
+
+    #[test]
+    fn a_minimal_scenario_has_every_default() {
+        let plan = plan(MINIMAL).unwrap();
+        assert_eq!(plan.profile, "box");
+        assert_eq!(plan.algorithm, Algorithm::Rs256);
+        assert_eq!(plan.credentials, CredentialPlan::Generate { bits: 2048 });
+        assert_eq!(plan.backend, None);
+        assert_eq!(plan.load.drain, plan.load.timeout);
+        assert!(matches!(plan.target, TargetPlan::Broker { users: 100, .. }));
+    }
+
+    #[test]
+    fn an_unknown_field_names_the_file_the_field_and_what_is_accepted() {
+        for (wrong, right) in [
+            ("wrokers", "workers"),
+            ("mesure", "measure"),
+            ("[lode]", "load"),
+        ] {
+            let text = MINIMAL.replace(
+                right.trim_matches(['[', ']']),
+                wrong.trim_matches(['[', ']']),
+            );
+            let error = plan(&text).unwrap_err();
+            let chain = Chain(&error).to_string();
+            for part in ["mine.toml", wrong.trim_matches(['[', ']']), right] {
+                assert!(chain.contains(part), "{part} is not in {chain}");
+            }
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_the_field() {
+        for (added, field) in [
+            ("[target]\nurl = \"http://x\"\nbroker = {}\n", "target"),
+            ("[target]\nurl = \"http://x\"\n", "credentials.config"),
+            (
+                "[credentials]\nconfig = \"app.json\"\n",
+                "credentials.config",
+            ),
+            (
+                "[credentials]\nconfig = \"app.json\"\ngenerate = {}\n",
+                "credentials",
+            ),
+            (
+                "[credentials]\ngenerate = { bits = 1024 }\n",
+                "credentials.generate.bits",
+            ),
+            ("[target]\nbroker = { users = 0 }\n", "target.broker.users"),
+        ] {
+            let text = format!("{MINIMAL}{added}");
+            match plan(&text) {
+                Err(ScenarioError::Field { field: found, .. }) => assert_eq!(found, field),
+                other => panic!("{added}: {other:?}"),
+            }
+        }
+        for (from, to) in [
+            ("workers = 2", "workers = 0"),
+            ("measure = \"1s\"", "measure = \"0s\""),
+            ("name = \"x\"", "name = \"../x\""),
+        ] {
+            assert!(
+                matches!(
+                    plan(&MINIMAL.replacen(from, to, 1)),
+                    Err(ScenarioError::Field { .. })
+                ),
+                "{to}"
+            );
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! How is a plan carried out, from a key to a document?
+//!
+//! The broker is started on threads of its own, the app gets its key, the
+//! backends are compared, and the steps call the endpoint one after the
+//! other. Whatever ends the run early, what was measured until then comes
+//! back, marked partial. Progress is told as events; nothing here prints.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::plan::{CredentialPlan, Plan, StepPlan, TargetPlan};
+use crate::assertion::Subject;
+use crate::bench::{self, BenchError, BenchRecord, KeyPolicy};
+use crate::broker::{AppRegistration, Broker, BrokerConfig, BrokerError, UserRegistration};
+use crate::clock::{Clock, SystemClock};
+use crate::credential::generate::{self, GenerateError, RsaBits};
+use crate::credential::{
+    ContainerError, Credential, CredentialError, PassphraseSource, Sealing, Source, load,
+};
+use crate::load::caller::{Habitual, Shared};
+use crate::load::{ClosedPlan, LoadError, Progress, run_closed};
+use crate::oauth::{Profile, ProfileError};
+use crate::record::document::SCHEMA_VERSION;
+use crate::record::host::QualityWatch;
+use crate::record::{Host, KeyFacts, Refusal, RunDocument, StepRecord, Tool, Warning};
+use crate::signer::registry::UnknownBackend;
+use crate::signer::{LoadError as SignerError, PrivateKey, Registry};
+use crate::token::{App, AppError, Cache};
+
+/// How early a cached token is replaced: a minute, as careful clients do.
+const CACHE_MARGIN: Duration = Duration::from_secs(60);
+
+/// How long an embedded broker may take to answer its last requests.
+const BROKER_DRAIN: Duration = Duration::from_secs(2);
+
+/// The load average per processor from which on the host counts as busy.
+const BUSY_LOAD: f64 = 0.5;
+
+/// The share of stolen time from which on it is remarked.
+const MUCH_STEAL: f64 = 0.005;
+
+/// What happens during a run.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A key pair is being made.
+    Generating {
+        /// The size of the modulus.
+        bits: usize,
+    },
+    /// The broker listens.
+    BrokerStarted {
+        /// Its address.
+        url: String,
+    },
+    /// Backends are being compared.
+    Comparing {
+        /// Time since the start.
+        elapsed: Duration,
+        /// The time that is allowed.
+        budget: Duration,
+    },
+    /// The comparison is over.
+    Compared,
+    /// A step has begun.
+    StepBegan {
+        /// Its name.
+        name: String,
+    },
+    /// A step goes on.
+    Step(Progress),
+    /// A step is over.
+    StepEnded(Box<StepRecord>),
+}
+
+/// Carries `plan` out.
+///
+/// `run` is the run's own name. Setting `stop` ends the run with what was
+/// measured until then.
+///
+/// # Errors
+///
+/// The run could not begin: the credential, the backends, the broker or the
+/// workers. Failing calls are data.
+pub fn run(
+    plan: &Plan,
+    run: &str,
+    stop: &AtomicBool,
+    tell: &mut dyn FnMut(Event),
+) -> Result<RunDocument, RunError> {
+    let begun = Instant::now();
+    let started_at = jiff::Timestamp::now();
+    let watch = QualityWatch::start();
+    let host = Host::detect();
+    let stage = Stage::set(plan, tell)?;
+    let signing = compare(plan, &stage, stop, tell)?;
+    let mut warnings = stage.warnings.clone();
+    let (shared, signed_by) = stage.share(plan, signing.as_ref())?;
+    let mut steps = Vec::new();
+    let mut partial = None;
+    for step in &plan.steps {
+        if stop.load(Ordering::Relaxed) {
+            partial = Some("it was stopped".to_owned());
+            break;
+        }
+        tell(Event::StepBegan {
+            name: step.name.clone(),
+        });
+        let (record, was_stopped) = run_step(plan, step, &shared, &stage, stop, tell)?;
+        if record.failed() > 0 {
+            warnings.push(Warning::errors(
+                &record.name,
+                record.failed(),
+                record.calls(),
+            ));
+        }
+        tell(Event::StepEnded(Box::new(record.clone())));
+        steps.push(record);
+        if was_stopped {
+            partial = Some(format!("it was stopped in the step {:?}", step.name));
+            break;
+        }
+    }
+    let quality = watch.finish();
+    if let TargetPlan::Broker { threads, .. } = plan.target {
+        warnings.push(Warning::shared_machine(threads.get(), host.cpus));
+    }
+    if quality.load_average > BUSY_LOAD * host.cpus as f64 {
+        warnings.push(Warning::busy_host(quality.load_average, host.cpus));
+    }
+    if quality.steal_share > MUCH_STEAL {
+        warnings.push(Warning::steal(quality.steal_share));
+    }
+    if !host.is_optimised {
+        warnings.push(Warning::debug_build());
+    }
+    if let Some(reason) = &partial {
+        warnings.push(Warning::partial(reason));
+    }
+    let broker = stage.finish();
+    Ok(RunDocument {
+        schema_version: SCHEMA_VERSION,
+        run: run.to_owned(),
+        tool: Tool::this(),
+        started_at: started_at.to_string(),
+        elapsed_ns: u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        partial,
+        scenario: serde_json::to_value(plan).map_err(RunError::Encode)?,
+        host,
+        quality,
+        backends: Registry::compiled()
+            .iter()
+            .map(|backend| backend.facts())
+            .filter(|facts| {
+                facts.name == signed_by
+                    || signing
+                        .as_ref()
+                        .is_some_and(|record| record.case_of(&facts.name).is_some())
+            })
+            .collect(),
+        refused: signing
+            .iter()
+            .flat_map(|record| &record.refused)
+            .map(|refused| Refusal {
+                backend: refused.case.backend.clone(),
+                reason: refused.reason.clone(),
+            })
+            .collect(),
+        signed_by,
+        key: key_facts(&shared, plan),
+        signing: signing
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(RunError::Encode)?,
+        steps,
+        broker,
+        warnings,
+    })
+}
+
+/// What a run plays on: the credential, the endpoint and the users.
+struct Stage {
+    profile: Profile,
+    credential: Credential,
+    key: Arc<PrivateKey>,
+    broker: Option<Broker>,
+    url: String,
+    subjects: Vec<Subject>,
+    warnings: Vec<Warning>,
+}
+
+impl Stage {
+    fn set(plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
+        let profile = Profile::find(&plan.profile)?;
+        let (credential, warnings) = match &plan.credentials {
+            CredentialPlan::Generate { bits } => {
+                tell(Event::Generating { bits: *bits });
+                let bits = RsaBits::try_from(*bits)?;
+                let config = generate::app_config(bits, Some(Sealing::CONSOLE))?;
+                (config.credential()?, Vec::new())
+            }
+            CredentialPlan::Config {
+                path,
+                passphrase_env,
+                passphrase_file,
+            } => {
+                let passphrase = match (passphrase_env, passphrase_file) {
+                    (Some(name), _) => PassphraseSource::Env(name.clone()),
+                    (_, Some(path)) => PassphraseSource::Path(path.clone()),
+                    _ => PassphraseSource::Config,
+                };
+                load(&Source::Config {
+                    path: path.clone(),
+                    passphrase,
+                })?
+            }
+        };
+        let key = Arc::new(credential.key.open()?);
+        let (broker, url, subjects) = match &plan.target {
+            TargetPlan::Url { url, users } => {
+                let subjects = if users.is_empty() {
+                    vec![default_subject(&credential)]
+                } else {
+                    users.iter().map(Subject::user).collect()
+                };
+                (None, url.clone(), subjects)
+            }
+            TargetPlan::Broker { users, threads } => {
+                let ids: Vec<String> = (0..*users).map(|i| (1_000_000 + i).to_string()).collect();
+                let broker = Broker::start(BrokerConfig {
+                    apps: vec![registration(&credential, &key)?],
+                    users: ids
+                        .iter()
+                        .map(|id| UserRegistration::of_app(id, &credential.client_id))
+                        .collect(),
+                    threads: *threads,
+                    ..BrokerConfig::default()
+                })?;
+                tell(Event::BrokerStarted { url: broker.url() });
+                let url = broker.token_url();
+                (Some(broker), url, ids.iter().map(Subject::user).collect())
+            }
+        };
+        Ok(Self {
+            profile,
+            credential,
+            key,
+            broker,
+            url,
+            subjects,
+            warnings: warnings
+                .iter()
+                .map(|warning| Warning::new(warning.code(), warning.to_string(), &warning.hint()))
+                .collect(),
+        })
+    }
+
+    /// Makes what the workers share; the name is that of the signing backend.
+    fn share(
+        &self,
+        plan: &Plan,
+        signing: Option<&BenchRecord>,
+    ) -> Result<(Shared, String), RunError> {
+        let name = plan
+            .backend
+            .clone()
+            .or_else(|| Some((*signing?.fastest().first()?).to_owned()))
+            .unwrap_or_else(|| DEFAULT_BACKEND.to_owned());
+        let registry = Registry::compiled();
+        let backend = registry.get(&name)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let app = App::new(
+            &self.credential,
+            &self.profile,
+            &BTreeMap::new(),
+            plan.algorithm,
+            &self.url,
+        )?;
+        Ok((
+            Shared {
+                app,
+                sealed: self.credential.key.clone(),
+                key: Arc::clone(&self.key),
+                backend: Arc::clone(backend),
+                signer: backend.load(&self.key, plan.algorithm)?,
+                url: self.url.clone(),
+                timeout: plan.load.timeout.0,
+                subjects: self.subjects.clone(),
+                cache: Cache::new(Arc::clone(&clock), CACHE_MARGIN),
+                clock,
+            },
+            name,
+        ))
+    }
+
+    fn broker_threads(&self) -> &[i32] {
+        self.broker.as_ref().map_or(&[], Broker::worker_threads)
+    }
+
+    /// Stops the broker and returns what it counted.
+    fn finish(self) -> Option<BTreeMap<String, u64>> {
+        let stats = self.broker?.stop(BROKER_DRAIN);
+        let mut counts = BTreeMap::from([
+            ("connections".to_owned(), stats.connections),
+            ("granted".to_owned(), stats.granted),
+            ("requests".to_owned(), stats.requests),
+        ]);
+        for (refusal, count) in &stats.refused {
+            counts.insert(format!("refused_{refusal:?}"), *count);
+        }
+        Some(counts)
+    }
+}
+
+/// The backend that signs where nothing was compared: the fastest library on
+/// processors with wide multiplication, and as fast as others elsewhere.
+const DEFAULT_BACKEND: &str = "aws-lc-rs";
+
+fn compare(
+    plan: &Plan,
+    stage: &Stage,
+    stop: &AtomicBool,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Option<BenchRecord>, RunError> {
+    let Some(compare) = &plan.compare else {
+        return Ok(None);
+    };
+    let registry = Registry::compiled();
+    let names = compare.backends.clone().unwrap_or_else(|| registry.names());
+    for name in &names {
+        registry.get(name)?;
+    }
+    let budget = compare.budget.0;
+    let begun = Instant::now();
+    tell(Event::Comparing {
+        elapsed: Duration::ZERO,
+        budget,
+    });
+    let request = bench::Request {
+        registry: &registry,
+        keys: std::slice::from_ref(&stage.key),
+        backends: &names,
+        algorithms: &[plan.algorithm],
+        threads: &[1],
+        key_policies: &[KeyPolicy::Reused],
+        claims_bytes: &[bench::USUAL_CLAIMS_BYTES],
+        reference: bench::REFERENCE,
+        budget,
+        seed: 1,
+        has_null_control: false,
+    };
+    let record = bench::run(&request, &SystemClock::new(), stop, &mut |_| {
+        tell(Event::Comparing {
+            elapsed: begun.elapsed(),
+            budget,
+        });
+    })?;
+    tell(Event::Compared);
+    Ok(Some(record))
+}
+
+fn run_step(
+    plan: &Plan,
+    step: &StepPlan,
+    shared: &Shared,
+    stage: &Stage,
+    stop: &AtomicBool,
+    tell: &mut dyn FnMut(Event),
+) -> Result<(StepRecord, bool), RunError> {
+    let closed = ClosedPlan {
+        workers: plan.load.workers,
+        warm_up: plan.load.warm_up.0,
+        measure: plan.load.measure.0,
+        drain: plan.load.drain.0,
+        slice: plan.load.slice.0,
+    };
+    let measured = run_closed(
+        &closed,
+        |index| Habitual::new(shared, step.habits, index),
+        stage.broker_threads(),
+        stop,
+        |progress| tell(Event::Step(progress)),
+    )?;
+    Ok((
+        StepRecord {
+            name: step.name.clone(),
+            habits: step.habits,
+            workers: closed.workers,
+            threads: closed.workers,
+            phases: measured.phases,
+            outcomes: measured.outcomes,
+            assertions_signed: measured.assertions_signed,
+            requests_sent: measured.requests_sent,
+            abandoned: measured.abandoned,
+            latencies: measured.latencies,
+            cpu: measured.cpu,
+            slices: measured.slices,
+        },
+        measured.was_stopped,
+    ))
+}
+
+fn registration(credential: &Credential, key: &PrivateKey) -> Result<AppRegistration, RunError> {
+    let public = key.public_key().ok_or(RunError::NoPublicKey)?;
+    let secret = credential
+        .client_secret
+        .as_ref()
+        .map(|secret| secret.expose().to_owned())
+        .unwrap_or_default();
+    Ok(AppRegistration::new(
+        &credential.client_id,
+        secret,
+        credential.enterprise_id.clone().unwrap_or_default(),
+    )
+    .with_key(
+        credential.key_id.clone().unwrap_or_default(),
+        public.clone(),
+    ))
+}
+
+fn default_subject(credential: &Credential) -> Subject {
+    match (&credential.enterprise_id, &credential.user_id) {
+        (Some(id), _) => Subject::enterprise(id),
+        (None, Some(id)) => Subject::user(id),
+        // A profile without `{subject}` never looks at it.
+        (None, None) => Subject::user(&credential.client_id),
+    }
+}
+
+fn key_facts(shared: &Shared, plan: &Plan) -> KeyFacts {
+    KeyFacts {
+        bits: shared.key.bits(),
+        algorithm: plan.algorithm.name().to_owned(),
+        container: shared.sealed.describe().to_string(),
+        spki_sha256: shared
+            .key
+            .public_key()
+            .map(|key| hex_of(&key.fingerprint()))
+            .unwrap_or_default(),
+    }
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Why a run could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The profile cannot be used.
+    #[error("the provider's profile cannot be used")]
+    BadProfile(#[from] ProfileError),
+    /// No key pair could be made.
+    #[error("no app could be made")]
+    Generate(#[from] GenerateError),
+    /// The credential cannot be read.
+    #[error("the credential cannot be used")]
+    Credential(#[from] CredentialError),
+    /// The key cannot be opened.
+    #[error("the key cannot be opened")]
+    Key(#[from] ContainerError),
+    /// The broker did not start.
+    #[error("the embedded broker did not start")]
+    Broker(#[from] BrokerError),
+    /// The scenario names a backend that there is not.
+    #[error("the backend cannot be used")]
+    Backend(#[from] UnknownBackend),
+    /// The backend refuses the key.
+    #[error("the backend cannot sign with this key")]
+    Signer(#[from] SignerError),
+    /// The backends could not be compared.
+    #[error("the backends could not be compared")]
+    Bench(#[from] BenchError),
+    /// The app and the provider do not fit.
+    #[error("the app and the provider do not fit")]
+    App(#[from] AppError),
+    /// The load could not begin.
+    #[error("the load could not begin")]
+    Load(#[from] LoadError),
+    /// The key has no public half to register.
+    #[error("the key does not carry its public half, expected an RSA key")]
+    NoPublicKey,
+    /// The plan could not be encoded.
+    #[error("the record could not be encoded")]
+    Encode(#[source] serde_json::Error),
+}
