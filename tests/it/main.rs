@@ -3,6 +3,7 @@
 
 mod allocations;
 mod assertions;
+mod batch;
 mod broker;
 mod credentials;
 mod floors;
