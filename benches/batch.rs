@@ -7,7 +7,12 @@
 //! ratios are taken within each round, so that both sides saw the same clock.
 //!
 //! `cargo bench --bench batch -- [--rounds N] [--only BITS]`
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,12 @@
 //! that are drawn anew every few thousand signatures; every signature is
 //! compared byte for byte with AWS-LC's. It runs for minutes, so that it is no
 //! test: `cargo bench --bench batch_soak -- [--signatures N] [--seed N]`.
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
 use std::time::Instant;
 

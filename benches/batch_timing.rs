@@ -13,7 +13,12 @@
 //!
 //! `cargo bench --bench batch_timing -- [--measurements N]`; ends with a
 //! failure if there is a leak, or none in the control.
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -41,10 +46,9 @@ fn main() -> ExitCode {
     let mut measurements = 20_000;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--measurements" => measurements = arguments.next().unwrap().parse().unwrap(),
-            // Cargo adds `--bench`.
-            _ => {}
+        // Cargo adds `--bench`.
+        if argument == "--measurements" {
+            measurements = arguments.next().unwrap().parse().unwrap();
         }
     }
     let mut random = Random(0x71e);
@@ -101,8 +105,16 @@ fn report(what: &str, t: f64, leaks: bool) -> bool {
     let found = t > THRESHOLD;
     println!(
         "{what}: |t| = {t:.1}, {}{}",
-        if found { "times differ" } else { "no difference seen" },
-        if found == leaks { "" } else { " (NOT as it should be)" }
+        if found {
+            "times differ"
+        } else {
+            "no difference seen"
+        },
+        if found == leaks {
+            ""
+        } else {
+            " (NOT as it should be)"
+        }
     );
     found == leaks
 }
@@ -148,7 +160,11 @@ fn largest_t(
 }
 
 fn cut(times: &[f64], limit: f64) -> Vec<f64> {
-    times.iter().copied().filter(|time| *time <= limit).collect()
+    times
+        .iter()
+        .copied()
+        .filter(|time| *time <= limit)
+        .collect()
 }
 
 /// Welch's t statistic for a difference of means.

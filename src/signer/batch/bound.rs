@@ -12,8 +12,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use super::Path;
-use super::ifma::{ENTRIES, WINDOW};
-use super::lanes::BLOCK;
+use super::lanes::{BLOCK, ENTRIES, WINDOW};
 use crate::clock::thread_cpu;
 
 /// Returns the vector multiplications of a batch of eight signatures, each

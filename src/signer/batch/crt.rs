@@ -15,14 +15,11 @@ use std::cell::RefCell;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::blinding::Blinding;
-use super::ifma::{ENTRIES, Field, Modulus, multiply_add};
-use super::lanes::{DIGIT_BITS, LANES, Lanes, Number, digits_of, limbs_of};
+use super::ifma::{Field, Modulus, multiply_add};
+use super::lanes::{DIGIT_BITS, ENTRIES, HALF, LANES, Lanes, Number, digits_of, limbs_of};
 use super::natural::Natural;
 use super::power::{Exponents, power};
 use super::{Components, Verified};
-
-/// The lanes of one prime, and so the messages of one exponentiation.
-pub(super) const HALF: usize = LANES / 2;
 
 /// The limbs of the largest modulus, of 4096 bits.
 const MAX_LIMBS: usize = 64;
@@ -291,8 +288,8 @@ impl<const D: usize> PublicPart<D> {
         self.reduce(&mut found);
         let mut wrong = [0; LANES];
         for (x, y) in found.digits().iter().zip(message.digits()) {
-            for lane in 0..LANES {
-                wrong[lane] |= x.0[lane] ^ y.0[lane];
+            for ((wrong, x), y) in wrong.iter_mut().zip(x.0).zip(y.0) {
+                *wrong |= x ^ y;
             }
         }
         let mut verified = Verified::default();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::{SignError, Signer, check_buffer};
+#[cfg(target_arch = "x86_64")]
 use super::crt::VectorKey;
 use super::pad::Padding;
 use super::portable::PortableKey;
@@ -10,8 +11,11 @@ use super::{Components, HALF, LANES, NAME, PAYS_FROM, Path, Verified};
 
 /// A key in the form that one path needs.
 pub(super) enum Engine {
+    #[cfg(target_arch = "x86_64")]
     Rsa2048(Box<VectorKey<2, 4>>),
+    #[cfg(target_arch = "x86_64")]
     Rsa3072(Box<VectorKey<3, 6>>),
+    #[cfg(target_arch = "x86_64")]
     Rsa4096(Box<VectorKey<4, 8>>),
     Portable(Box<PortableKey>),
 }
@@ -25,6 +29,7 @@ impl Engine {
         match path {
             Path::Portable if blinded => Err("the portable path has no blinding".into()),
             Path::Portable => Ok(Self::Portable(Box::new(PortableKey::new(key)))),
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: the path is available, so that the processor has the
             // features of `VectorKey`.
             Path::Ifma => Ok(unsafe {
@@ -34,28 +39,33 @@ impl Engine {
                     _ => Self::Rsa4096(Box::new(VectorKey::new(key, blinded))),
                 }
             }),
+            #[cfg(not(target_arch = "x86_64"))]
+            Path::Ifma => Err("it needs x86-64".into()),
         }
     }
 
     /// Signs padded messages in place, at most [`Self::width`] of them, and
     /// returns which signatures were checked.
     pub(super) fn sign(&self, blocks: &mut [&mut [u8]]) -> Verified {
-        // SAFETY: a `VectorKey` was made, by a function that needs the same
-        // features of the processor as its methods.
-        unsafe {
-            match self {
-                Self::Rsa2048(key) => key.sign(blocks),
-                Self::Rsa3072(key) => key.sign(blocks),
-                Self::Rsa4096(key) => key.sign(blocks),
-                Self::Portable(key) => {
-                    let mut verified = Verified::default();
-                    for (lane, block) in blocks.iter_mut().enumerate() {
-                        if key.sign(block) {
-                            verified.set(lane);
-                        }
+        match self {
+            // SAFETY: a `VectorKey` was made, by a function that needs the
+            // same features of the processor as this one.
+            #[cfg(target_arch = "x86_64")]
+            Self::Rsa2048(key) => unsafe { key.sign(blocks) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Rsa3072(key) => unsafe { key.sign(blocks) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Rsa4096(key) => unsafe { key.sign(blocks) },
+            Self::Portable(key) => {
+                let mut verified = Verified::default();
+                for (lane, block) in blocks.iter_mut().enumerate() {
+                    if key.sign(block) {
+                        verified.set(lane);
                     }
-                    verified
                 }
+                verified
             }
         }
     }
@@ -64,6 +74,7 @@ impl Engine {
     pub(super) fn width(&self) -> usize {
         match self {
             Self::Portable(_) => 1,
+            #[cfg(target_arch = "x86_64")]
             _ => LANES,
         }
     }

@@ -10,6 +10,11 @@
 //! into vector code. The rule that others rely on: every digit that is stored
 //! is below 2^52.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "arrays of lanes are walked side by side"
+)]
+
 use zeroize::{DefaultIsZeroes, Zeroize, Zeroizing};
 
 /// How many numbers are worked on at once: 512 bits by 64.
@@ -20,6 +25,15 @@ pub(super) const DIGIT_BITS: usize = 52;
 
 /// The digits of a block.
 pub(super) const BLOCK: usize = 10;
+
+/// The lanes of one prime, and so the messages of one exponentiation.
+pub(super) const HALF: usize = LANES / 2;
+
+/// The bits of an exponent that are worked off at once.
+pub(super) const WINDOW: usize = 5;
+
+/// The powers of a table: one for each value of a window.
+pub(super) const ENTRIES: usize = 1 << WINDOW;
 
 /// The largest digit.
 pub(super) const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;

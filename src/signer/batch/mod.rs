@@ -18,16 +18,24 @@
 //! functions that need processor features which were detected, and empty
 //! assembly that keeps the compiler from moving instructions.
 
+#[cfg(target_arch = "x86_64")]
 mod blinding;
 mod bound;
 mod components;
+#[cfg(target_arch = "x86_64")]
 mod crt;
 mod engine;
+#[cfg(target_arch = "x86_64")]
+#[macro_use]
+mod rows;
+#[cfg(target_arch = "x86_64")]
 mod ifma;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 mod lanes;
 mod natural;
 mod pad;
 mod portable;
+#[cfg(target_arch = "x86_64")]
 mod power;
 
 #[cfg(test)]
@@ -38,9 +46,8 @@ use std::sync::Arc;
 
 pub use self::bound::{multiplications, multiplier_rate};
 use self::components::Components;
-use self::crt::HALF;
 use self::engine::{Engine, portable_if_sound};
-use self::lanes::LANES;
+use self::lanes::{HALF, LANES};
 use self::pad::Padding;
 use super::aws_lc::AwsLc;
 use super::{

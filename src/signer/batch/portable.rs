@@ -68,8 +68,8 @@ impl PortableKey {
     /// Returns whether the signature was checked; if not, `block` holds zeros.
     pub(super) fn sign(&self, block: &mut [u8]) -> bool {
         let message = Limbs::from_be_bytes(block);
-        let s_p = self.residue(&self.p, &message, &self.dp);
-        let s_q = self.residue(&self.q, &message, &self.dq);
+        let s_p = Self::residue(&self.p, &message, &self.dp);
+        let s_q = Self::residue(&self.q, &message, &self.dq);
 
         // h = (s_p − s_q)·q⁻¹ mod p; both primes are equally long, q < 2·p.
         let width = self.p.limbs();
@@ -112,7 +112,8 @@ impl PortableKey {
         verified
     }
 
-    fn residue(&self, prime: &Field, message: &Limbs, exponent: &Natural) -> Limbs {
+    /// Raises a message modulo a prime.
+    fn residue(prime: &Field, message: &Limbs, exponent: &Natural) -> Limbs {
         let width = prime.limbs();
         let mut low = Limbs::zero();
         let mut high = Limbs::zero();

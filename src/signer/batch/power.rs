@@ -12,8 +12,8 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::ifma::{ENTRIES, Field, Pick, WINDOW, choose};
-use super::lanes::{LANES, Lanes, Number};
+use super::ifma::{Field, Pick, choose};
+use super::lanes::{ENTRIES, HALF, Lanes, Number, WINDOW};
 use super::natural::Natural;
 
 /// Eight exponents of the same length.
@@ -27,13 +27,13 @@ impl Exponents {
     ///
     /// Both have at most `bits` bits, and how many is not told apart later.
     pub(super) fn halves(lower: &Natural, upper: &Natural, bits: usize) -> Self {
-        const HALF: u8 = (1 << (LANES / 2)) - 1;
+        const LOWER: u8 = (1 << HALF) - 1;
         let bits = bits.next_multiple_of(WINDOW);
         let mask = |exponent: &Natural, place| exponent.bit(place).wrapping_neg().to_le_bytes()[0];
         Self(Zeroizing::new(
             (0..bits)
                 .rev()
-                .map(|place| mask(lower, place) & HALF | mask(upper, place) & !HALF)
+                .map(|place| mask(lower, place) & LOWER | mask(upper, place) & !LOWER)
                 .collect(),
         ))
     }

@@ -1,5 +1,6 @@
 //! Are the signatures the only ones there can be, on every path?
 
+#[cfg(target_arch = "x86_64")]
 mod arithmetic;
 mod signatures;
 

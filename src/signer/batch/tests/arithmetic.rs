@@ -1,10 +1,12 @@
 //! Is the arithmetic that of num-bigint, at the edges and in between?
 
+use std::slice::from_ref;
+
 use num_bigint::BigUint;
 use proptest::prelude::*;
 
-use super::super::ifma::{ENTRIES, Modulus, Pick, WINDOW, choose, multiply_add};
-use super::super::lanes::{LANES, Lanes, Number};
+use super::super::ifma::{Modulus, Pick, choose, multiply_add};
+use super::super::lanes::{ENTRIES, LANES, Lanes, Number, WINDOW};
 use super::super::natural::Natural;
 use super::super::power::{Exponents, power};
 use super::{Random, big, has_vectors, natural, number, values};
@@ -118,7 +120,7 @@ fn full_digits_everywhere_carry_all_the_way() {
             let mut product = Number::ZERO;
             // SAFETY: the features were detected.
             unsafe {
-                let (a, b) = (number::<2>(&[a.clone()]), number::<2>(&[b.clone()]));
+                let (a, b) = (number::<2>(from_ref(&a)), number::<2>(from_ref(&b)));
                 modulus.field().multiply(&mut product, &a, &b);
             }
             let found = &values(&product)[0];
@@ -230,7 +232,7 @@ proptest! {
         let (big_m, big_x) = (natural(&m), natural(&(&x % &m)));
         prop_assert_eq!(big(&big_m.power_of_two(1111)), (BigUint::from(1_u8) << 1111) % &m);
         prop_assert_eq!(big(&big_m.power_of_two(100)), BigUint::from(1_u8) << 100);
-        prop_assert_eq!(big(&big_x.shifted(77, &big_m)), (&x % &m << 77) % &m);
+        prop_assert_eq!(big(&big_x.shifted(77, &big_m)), ((&x % &m) << 77) % &m);
         prop_assert_eq!(big(&natural(&x).multiply(&natural(&y))), &x * &y);
         prop_assert_eq!(big(&natural(&x).multiply_add(factor, 3)), &x * factor + 3_u8);
         prop_assert_eq!(big(&natural(&x).without_last_digit()), &x >> 52);
