@@ -4,6 +4,7 @@
 mod allocations;
 mod assertions;
 mod backends;
+mod batch;
 mod bench;
 mod broker;
 mod credentials;
