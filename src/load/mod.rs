@@ -6,9 +6,12 @@
 //! the answer to another. What a call does is behind [`Caller`]; this module
 //! counts, times and ends. A failing call is data.
 
+pub mod arrival;
 pub mod caller;
 mod closed;
+pub mod pacer;
 mod recorder;
+pub mod transport;
 
 use std::future::Future;
 use std::time::Duration;

@@ -396,6 +396,7 @@ fn run_step(
             latencies: measured.latencies,
             cpu: measured.cpu,
             slices: measured.slices,
+            open: None,
         },
         measured.was_stopped,
     ))
