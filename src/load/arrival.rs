@@ -209,6 +209,36 @@ impl Piece {
 }
 
 impl Arrival {
+    /// Makes a sequence whose starts are all due at the beginning.
+    pub(super) fn endless() -> Self {
+        Self::Drawn {
+            // A nanosecond holds more starts than any run sends.
+            rate: Rate::constant(1e21, Duration::from_nanos(1)),
+            spacing: Spacing::Even,
+            seed: 0,
+        }
+    }
+
+    /// Returns the highest rate of starts, in starts per second.
+    #[must_use]
+    pub fn peak_per_s(&self) -> f64 {
+        match self {
+            Self::Drawn { rate, .. } => rate.peak_per_s(),
+            Self::Trace(times) => {
+                // The most starts within a tenth of a second.
+                let mut most = 0;
+                let mut first = 0;
+                for (last, time) in times.iter().enumerate() {
+                    while times[first] + 100_000_000 < *time {
+                        first += 1;
+                    }
+                    most = most.max(last + 1 - first);
+                }
+                most as f64 * 10.0
+            }
+        }
+    }
+
     /// Iterates over the starts of thread `own` of `threads`.
     #[must_use]
     pub fn starts(&self, own: usize, threads: usize) -> Starts {
@@ -225,6 +255,8 @@ impl Arrival {
             piece: 0,
             piece_begins_ns: 0,
             events_before: 0.0,
+            counted_from_ns: 0,
+            left: u64::MAX,
         }
     }
 }
@@ -243,9 +275,21 @@ pub struct Starts {
     piece_begins_ns: u64,
     /// The integral up to the current piece.
     events_before: f64,
+    counted_from_ns: u64,
+    /// Starts of the whole sequence that are still to come, of those that count.
+    left: u64,
 }
 
 impl Starts {
+    /// Ends the whole sequence, over all threads, after `count` starts that
+    /// are due `from` the beginning or later.
+    #[must_use]
+    pub fn limited(mut self, from: Duration, count: u64) -> Self {
+        self.counted_from_ns = as_ns(from);
+        self.left = count;
+        self
+    }
+
     fn due_of_next(&mut self) -> Option<u64> {
         match &self.arrival {
             Arrival::Trace(times) => times.get(usize::try_from(self.next).ok()?).copied(),
@@ -276,7 +320,13 @@ impl Iterator for Starts {
 
     fn next(&mut self) -> Option<Start> {
         loop {
+            if self.left == 0 {
+                return None;
+            }
             let due_ns = self.due_of_next()?;
+            if due_ns >= self.counted_from_ns {
+                self.left -= 1;
+            }
             let index = self.next;
             self.next += 1;
             if index % self.threads == self.own {
@@ -346,7 +396,10 @@ mod tests {
                 .filter(|due| (from * 1_000_000_000..to * 1_000_000_000).contains(*due))
                 .count()
         };
-        assert_eq!((within(0, 2), within(2, 3), within(3, 5)), (200, 1_000, 200));
+        assert_eq!(
+            (within(0, 2), within(2, 3), within(3, 5)),
+            (200, 1_000, 200)
+        );
         let steps = Rate::steps(&[10.0, 20.0, 40.0], Duration::from_secs(3));
         assert_eq!(dues(&drawn(steps, Spacing::Even)).len(), 70);
     }
@@ -398,8 +451,8 @@ mod tests {
 
     #[test]
     fn warm_up_runs_at_the_first_rate() {
-        let rate = Rate::ramp(100.0, 300.0, Duration::from_secs(1))
-            .after_warm_up(Duration::from_secs(2));
+        let rate =
+            Rate::ramp(100.0, 300.0, Duration::from_secs(1)).after_warm_up(Duration::from_secs(2));
         assert!((rate.starts_between(Duration::ZERO, Duration::from_secs(2)) - 200.0).abs() < 1e-9);
         assert!((rate.starts_between(Duration::from_secs(2), rate.length()) - 200.0).abs() < 1e-9);
     }

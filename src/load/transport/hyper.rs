@@ -56,12 +56,7 @@ impl Hyper {
         Self::new(connector, reading, true, Sender::H2(shared))
     }
 
-    fn new(
-        connector: Rc<Connector>,
-        reading: Rc<Reading>,
-        is_kept: bool,
-        sender: Sender,
-    ) -> Self {
+    fn new(connector: Rc<Connector>, reading: Rc<Reading>, is_kept: bool, sender: Sender) -> Self {
         let endpoint = connector.endpoint();
         let authority = endpoint.authority();
         let text = match &sender {
@@ -120,32 +115,23 @@ impl Hyper {
                     *sender = Some(made);
                 }
                 let sender = sender.as_mut().expect("it was made above");
-                sender
-                    .ready()
-                    .await
-                    .map_err(|error| outcome_of(&error))?;
+                sender.ready().await.map_err(|error| outcome_of(&error))?;
                 timings.sent_ns = now_ns();
                 first_byte(limits.first_byte, sender.send_request(request)).await?
             }
             Sender::H2(shared) => {
                 let mut sender = h2(shared, &self.connector, timings).await?;
-                sender
-                    .ready()
-                    .await
-                    .map_err(|error| outcome_of(&error))?;
+                sender.ready().await.map_err(|error| outcome_of(&error))?;
                 timings.sent_ns = now_ns();
                 first_byte(limits.first_byte, sender.send_request(request)).await?
             }
         };
         timings.first_byte_ns = Some(now_ns());
         let status = response.status().as_u16();
-        let later = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| {
-                let date = response.headers().get(DATE).map(|value| value.as_bytes());
-                retry_after(value.as_bytes(), date)
-            });
+        let later = response.headers().get(RETRY_AFTER).and_then(|value| {
+            let date = response.headers().get(DATE).map(|value| value.as_bytes());
+            retry_after(value.as_bytes(), date)
+        });
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES);
         let body = timeout(limits.body, body.collect())
             .await

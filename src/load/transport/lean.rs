@@ -182,7 +182,11 @@ impl Lean {
             let mut room = [0; 1];
             let mut buffer = ReadBuf::new(&mut room);
             // Bytes that nobody asked for are as bad as the end.
-            Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut buffer).is_pending())
+            Poll::Ready(
+                Pin::new(&mut *stream)
+                    .poll_read(cx, &mut buffer)
+                    .is_pending(),
+            )
         })
         .await;
         if !is_alive {
@@ -387,7 +391,12 @@ async fn read_some(
         Stage::Body
     };
     let filled = input.len();
-    input.resize((filled + BUFFER_BYTES / 2).max(BUFFER_BYTES).max(input.capacity()), 0);
+    input.resize(
+        (filled + BUFFER_BYTES / 2)
+            .max(BUFFER_BYTES)
+            .max(input.capacity()),
+        0,
+    );
     let read = poll_fn(|cx| {
         let mut buffer = ReadBuf::new(&mut input[filled..]);
         match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
@@ -426,11 +435,17 @@ mod tests {
     #[test]
     fn a_head_says_how_its_body_ends() {
         let parse = |text: &str| Head::parse(text.as_bytes());
-        let head = parse("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap().unwrap();
-        assert_eq!((head.status, head.framing, head.closes), (200, Framing::Length(5), false));
-        let head = parse("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: x, Close\r\n\r\n")
+        let head = parse("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
             .unwrap()
             .unwrap();
+        assert_eq!(
+            (head.status, head.framing, head.closes),
+            (200, Framing::Length(5), false)
+        );
+        let head =
+            parse("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: x, Close\r\n\r\n")
+                .unwrap()
+                .unwrap();
         assert_eq!((head.framing, head.closes), (Framing::Chunks, true));
         let head = parse("HTTP/1.0 200 OK\r\n\r\n").unwrap().unwrap();
         assert_eq!((head.framing, head.closes), (Framing::UntilClosed, true));
@@ -448,7 +463,13 @@ mod tests {
             assert_eq!(parse(wrong), Err(Outcome::Malformed), "{wrong:?}");
         }
         assert_eq!(
-            Head::parse(&[b"HTTP/1.1 200 OK\r\nx: ".as_slice(), &[b'a'; MAX_HEAD_BYTES]].concat()),
+            Head::parse(
+                &[
+                    b"HTTP/1.1 200 OK\r\nx: ".as_slice(),
+                    &[b'a'; MAX_HEAD_BYTES]
+                ]
+                .concat()
+            ),
             Err(Outcome::Malformed)
         );
     }

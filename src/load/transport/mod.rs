@@ -41,6 +41,22 @@ pub struct Reply {
     pub timings: Timings,
 }
 
+impl Reply {
+    /// Makes the reply to a request that was never sent, at `now_ns`.
+    #[must_use]
+    pub fn of_client(now_ns: u64) -> Self {
+        Self {
+            outcome: Outcome::Client,
+            retry_after: None,
+            timings: Timings {
+                sent_ns: now_ns,
+                done_ns: now_ns,
+                ..Timings::default()
+            },
+        }
+    }
+}
+
 /// When what happened to a request, on the clock of [`super::pacer::now_ns`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
