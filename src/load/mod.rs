@@ -27,6 +27,7 @@ mod closed;
 mod collect;
 mod health;
 mod lane;
+pub mod objective;
 pub mod open;
 pub mod pacer;
 pub mod population;
