@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::open::{Open, OpenLoadPlan};
-pub use self::open_step::open_step;
+pub use self::open_step::Prepared;
 pub use self::plan::{CredentialPlan, LoadPlan, Plan, StepPlan, TargetPlan};
 pub use self::runner::{Event, RunError, run};
 use crate::load::assertions::Mode;

@@ -155,6 +155,9 @@ const CONNECTIONS: usize = 64;
 /// The most connections: beyond, the ports of one address run out.
 const MAX_CONNECTIONS: usize = 60_000;
 
+/// Making a key pair takes a tenth of a second.
+const MAX_APPS: usize = 1_000;
+
 /// Enough to know a ceiling to some percent.
 const CALIBRATE: Span = Span::from_millis(2_000);
 
@@ -352,7 +355,33 @@ impl Scenario {
                         "2048, 3072 or 4096",
                     )
                 })?;
-                Ok(CredentialPlan::Generate { bits: bits.bits() })
+                let apps = generate.as_ref().and_then(|generate| generate.apps).unwrap_or(1);
+                if !(1..=MAX_APPS).contains(&apps) || (apps > 1 && self.load.open.is_none()) {
+                    return Err(wrong(
+                        "credentials.generate.apps",
+                        apps.to_string(),
+                        "1, or up to 1000 with the open model",
+                    ));
+                }
+                let weights = generate
+                    .as_ref()
+                    .and_then(|generate| generate.weights.clone())
+                    .unwrap_or_default();
+                let are_weights = weights.is_empty()
+                    || (weights.len() == apps
+                        && weights.iter().all(|weight| weight.is_finite() && *weight > 0.0));
+                if !are_weights {
+                    return Err(wrong(
+                        "credentials.generate.weights",
+                        format!("{weights:?}"),
+                        "a number above 0 for each app",
+                    ));
+                }
+                Ok(CredentialPlan::Generate {
+                    bits: bits.bits(),
+                    apps,
+                    weights,
+                })
             }
         }
     }
