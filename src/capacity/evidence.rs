@@ -39,8 +39,7 @@ impl Evidence {
     pub fn add(&mut self, offered: &Offered) {
         self.slices.extend(&offered.slices);
         self.trials += 1;
-        self.fell_behind +=
-            u32::from(offered.sent_share < LEAST_SENT || offered.backlog_grows);
+        self.fell_behind += u32::from(offered.sent_share < LEAST_SENT || offered.backlog_grows);
     }
 
     /// Returns the slices.
@@ -154,7 +153,8 @@ mod tests {
 
     #[test]
     fn clear_evidence_decides_and_scattered_evidence_does_not() {
-        let steady = |share: f64| offered((0..20).map(move |i| share * (1.0 + f64::from(i % 2) * 0.2)));
+        let steady =
+            |share: f64| offered((0..20).map(move |i| share * (1.0 + f64::from(i % 2) * 0.2)));
         assert_eq!(decided(&steady(0.005)), Decision::Pass);
         assert_eq!(decided(&steady(0.020)), Decision::Fail);
         assert_eq!(decided(&steady(0.0)), Decision::Pass);

@@ -200,7 +200,12 @@ pub fn find(
     })
 }
 
-fn confidence(search: &Search, rungs: &[Rung], lower: Option<f64>, upper: Option<f64>) -> Confidence {
+fn confidence(
+    search: &Search,
+    rungs: &[Rung],
+    lower: Option<f64>,
+    upper: Option<f64>,
+) -> Confidence {
     if upper.is_none() {
         return Confidence::BoundedBelow;
     }

@@ -142,7 +142,11 @@ fn the_closed_form_is_that_of_the_simulation() {
     for _ in 0..20 {
         let offered = queue.offer(known, Duration::from_secs(200)).unwrap();
         over += offered.slices.iter().map(|slice| slice.over).sum::<u64>();
-        requests += offered.slices.iter().map(|slice| slice.requests).sum::<u64>();
+        requests += offered
+            .slices
+            .iter()
+            .map(|slice| slice.requests)
+            .sum::<u64>();
     }
     let share = over as f64 / requests as f64;
     assert!((share / 0.01 - 1.0).abs() < 0.1, "{share}");
@@ -196,5 +200,10 @@ fn an_endpoint_that_sustains_nothing_is_told_so() {
     let mut queue = Queue::new(0.02, objective(), 1);
     let answer = find(&Search::new(objective()), &mut queue, &mut |_| ()).unwrap();
     assert_eq!(answer.sustains_per_s, None);
-    assert!(answer.rungs.iter().all(|rung| rung.decision == Decision::Fail));
+    assert!(
+        answer
+            .rungs
+            .iter()
+            .all(|rung| rung.decision == Decision::Fail)
+    );
 }

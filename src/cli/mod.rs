@@ -7,7 +7,10 @@
 
 mod app_flags;
 mod backends;
+mod capacity;
+mod load;
 mod run;
+mod scenario;
 mod sign;
 mod stop;
 mod token;
@@ -29,6 +32,9 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Flags),
+    Load(Box<load::Flags>),
+    Capacity(capacity::Flags),
+    Scenario(scenario::Flags),
     Backends(backends::Flags),
     Sign(sign::Flags),
     Token(token::Flags),
@@ -52,6 +58,9 @@ pub fn main() -> Exit {
     };
     let outcome = match &flags.verb {
         Verb::Run(flags) => run::run(flags),
+        Verb::Load(flags) => load::run(flags),
+        Verb::Capacity(flags) => capacity::run(flags),
+        Verb::Scenario(flags) => scenario::run(flags),
         Verb::Backends(flags) => backends::run(flags),
         Verb::Sign(flags) => sign::run(flags),
         Verb::Token(flags) => token::run(flags),

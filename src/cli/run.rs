@@ -81,7 +81,10 @@ fn exit_of(plan: &Plan, document: &RunDocument) -> Exit {
     if document.partial.is_some() {
         return Exit::Failed;
     }
-    let open = document.steps.iter().filter_map(|step| step.open.as_deref());
+    let open = document
+        .steps
+        .iter()
+        .filter_map(|step| step.open.as_deref());
     if open
         .clone()
         .any(|open| open.soundness.validity == Validity::Invalid)

@@ -188,7 +188,15 @@ mod tests {
         assert!((objective.errors - 0.005).abs() < 1e-12);
         assert_eq!(String::from(objective), "p99.9<50ms,errors<0.5%");
         assert_eq!(objective.to_string(), "p99.9 < 50.0 ms, errors < 0.5 %");
-        for wrong in ["", "p99", "p99<50", "p100<1ms", "errors<1%", "q9<1ms", "p9<1ms,p8<1ms"] {
+        for wrong in [
+            "",
+            "p99",
+            "p99<50",
+            "p100<1ms",
+            "errors<1%",
+            "q9<1ms",
+            "p9<1ms,p8<1ms",
+        ] {
             let error = wrong.parse::<Objective>().unwrap_err().to_string();
             assert!(error.contains("p99<50ms"), "{error}");
         }

@@ -3,6 +3,7 @@
 //! A report reads records and nothing else: it never measures, and it shows
 //! no figure that is not computed from the record alone.
 
+mod open_text;
 pub mod run_text;
 mod table;
 

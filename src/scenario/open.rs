@@ -185,7 +185,11 @@ impl Open {
             if rate.is_finite() && (0.0..=10_000_000.0).contains(&rate) {
                 Ok(rate)
             } else {
-                Err(wrong(field, rate.to_string(), "0 to 10000000 requests per second"))
+                Err(wrong(
+                    field,
+                    rate.to_string(),
+                    "0 to 10000000 requests per second",
+                ))
             }
         };
         let rate = if let Some(per_s) = self.per_s {
@@ -198,7 +202,11 @@ impl Open {
             )
         } else if let Some(steps) = &self.steps {
             if steps.is_empty() {
-                return Err(wrong("load.open.steps", "empty".into(), "at least one rate"));
+                return Err(wrong(
+                    "load.open.steps",
+                    "empty".into(),
+                    "at least one rate",
+                ));
             }
             for step in steps {
                 is_rate("load.open.steps", *step)?;
@@ -286,7 +294,9 @@ impl OpenLoadPlan {
             signing_threads: self.signing_threads,
             retries: self.retry.as_ref().map(|retry| Retries {
                 attempts: retry.attempts,
-                first_pause: retry.first_pause.map_or(Duration::from_millis(250), |s| s.0),
+                first_pause: retry
+                    .first_pause
+                    .map_or(Duration::from_millis(250), |s| s.0),
                 longest_pause: retry.longest_pause.map_or(Duration::from_secs(60), |s| s.0),
                 honours_retry_after: retry.honour_retry_after.unwrap_or(true),
             }),
@@ -329,6 +339,9 @@ mod tests {
         let times = trace(path, b"# two\n0.5\n\n0.25\n").unwrap();
         assert_eq!(*times, [250_000_000, 500_000_000]);
         let error = trace(path, b"1\nsoon\n").unwrap_err().to_string();
-        assert!(error.contains("line 2") && error.contains("soon"), "{error}");
+        assert!(
+            error.contains("line 2") && error.contains("soon"),
+            "{error}"
+        );
     }
 }

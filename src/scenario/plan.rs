@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::open::OpenLoadPlan;
 use super::{Scenario, ScenarioError, Target};
 use crate::credential::generate::RsaBits;
-use crate::oauth::endpoint_of;
 use crate::load::objective::Objective;
+use crate::oauth::endpoint_of;
 use crate::record::Habits;
 use crate::signer::Algorithm;
 use crate::units::Span;
@@ -243,7 +243,10 @@ impl Scenario {
             let (found, expected) = if self.steps.is_empty() {
                 ("an empty list", "at least one [[step]]")
             } else {
-                ("given with the open model", "none: its workers have no habits")
+                (
+                    "given with the open model",
+                    "none: its workers have no habits",
+                )
             };
             return Err(wrong("step", found.into(), expected));
         }
@@ -293,7 +296,10 @@ impl Scenario {
                 return Err(wrong(field, found.to_string(), &format!("1 to {most}")));
             }
         }
-        if load.zipf.is_some_and(|exponent| !(0.0..=10.0).contains(&exponent)) {
+        if load
+            .zipf
+            .is_some_and(|exponent| !(0.0..=10.0).contains(&exponent))
+        {
             return Err(wrong("load.zipf", format!("{:?}", load.zipf), "0 to 10"));
         }
         Ok(Some(Box::new(OpenLoadPlan {
@@ -355,7 +361,10 @@ impl Scenario {
                         "2048, 3072 or 4096",
                     )
                 })?;
-                let apps = generate.as_ref().and_then(|generate| generate.apps).unwrap_or(1);
+                let apps = generate
+                    .as_ref()
+                    .and_then(|generate| generate.apps)
+                    .unwrap_or(1);
                 if !(1..=MAX_APPS).contains(&apps) || (apps > 1 && self.load.open.is_none()) {
                     return Err(wrong(
                         "credentials.generate.apps",
@@ -369,7 +378,9 @@ impl Scenario {
                     .unwrap_or_default();
                 let are_weights = weights.is_empty()
                     || (weights.len() == apps
-                        && weights.iter().all(|weight| weight.is_finite() && *weight > 0.0));
+                        && weights
+                            .iter()
+                            .all(|weight| weight.is_finite() && *weight > 0.0));
                 if !are_weights {
                     return Err(wrong(
                         "credentials.generate.weights",
@@ -444,11 +455,14 @@ token = "fetch-per-call"
         let plan = plan(MINIMAL).unwrap();
         assert_eq!(plan.profile, "box");
         assert_eq!(plan.algorithm, Algorithm::Rs256);
-        assert_eq!(plan.credentials, CredentialPlan::Generate {
+        assert_eq!(
+            plan.credentials,
+            CredentialPlan::Generate {
                 bits: 2048,
                 apps: 1,
                 weights: Vec::new()
-            });
+            }
+        );
         assert_eq!(plan.backend, None);
         assert_eq!(plan.load.drain, plan.load.timeout);
         assert!(matches!(plan.target, TargetPlan::Broker { users: 100, .. }));
