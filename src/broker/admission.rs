@@ -172,7 +172,113 @@ fn primes() -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use pkcs1::der::Encode;
+    use pkcs1::der::asn1::UintRef;
+
     use super::*;
+    use crate::signer::{PrivateKey, PublicKey};
+
+    fn good() -> PublicKey {
+        PrivateKey::from_pkcs8_der(include_bytes!("../../tests/fixtures/broker_a.pk8"))
+            .unwrap()
+            .public_key()
+            .unwrap()
+            .clone()
+    }
+
+    fn rsa(modulus: &[u8], exponent: &[u8]) -> PublicKey {
+        let key = pkcs1::RsaPublicKey {
+            modulus: UintRef::new(modulus).unwrap(),
+            public_exponent: UintRef::new(exponent).unwrap(),
+        };
+        PublicKey::from_pkcs1_der(&key.to_der().unwrap()).unwrap()
+    }
+
+    fn good_with_exponent(exponent: &[u8]) -> PublicKey {
+        let good = good();
+        let key = RsaPublicKeyRef::from_der(good.inner()).unwrap();
+        rsa(key.modulus.as_bytes(), exponent)
+    }
+
+    fn admit(key: PublicKey) -> Result<VerifyingKey, AdmissionError> {
+        VerifyingKey::admit(&KeyRegistration::new("kid", key))
+    }
+
+    #[test]
+    fn a_sound_key_is_admitted_for_its_algorithms() {
+        let key = admit(good()).unwrap();
+        assert_eq!(key.kid(), "kid");
+        for algorithm in Algorithm::ALL {
+            assert_eq!(key.allows(algorithm), ALGORITHMS.contains(&algorithm));
+        }
+        assert!(!key.verifies(Algorithm::Rs256, b"message", &[1; 256]));
+        assert!(!key.verifies(Algorithm::Ps256, b"message", &[1; 256]));
+    }
+
+    #[test]
+    fn other_exponents_have_to_be_allowed() {
+        for exponent in [&[3][..], &[17], &[1, 0, 3], &[1, 0, 0, 0, 1]] {
+            let refused = admit(good_with_exponent(exponent));
+            assert!(
+                matches!(refused, Err(AdmissionError::Exponent)),
+                "{exponent:?}"
+            );
+        }
+        let allowed = |exponent: &[u8]| {
+            VerifyingKey::admit(&KeyRegistration {
+                allow_small_exponent: true,
+                ..KeyRegistration::new("kid", good_with_exponent(exponent))
+            })
+        };
+        assert!(allowed(&[3]).is_ok());
+        assert!(allowed(&[1, 0, 1]).is_ok());
+        assert!(
+            matches!(allowed(&[1, 0, 0, 0, 1]), Err(AdmissionError::Exponent)),
+            "too long"
+        );
+    }
+
+    #[test]
+    fn a_modulus_with_a_small_factor_is_refused() {
+        // 2^2048 - 1 is divisible by 3.
+        let refused = admit(rsa(&[0xff; 256], F4));
+        assert!(matches!(refused, Err(AdmissionError::SmallFactor(3))));
+        let mut even = [0xff; 256];
+        even[255] = 0xfe;
+        let refused = admit(rsa(&even, F4));
+        assert!(matches!(refused, Err(AdmissionError::SmallFactor(2))));
+    }
+
+    #[test]
+    fn keys_of_other_kinds_and_algorithms_are_refused() {
+        // RFC 8410, section 10.1.
+        let ed25519 = [
+            0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00, 0x19, 0xbf,
+            0x44, 0x09, 0x69, 0x84, 0xcd, 0xfe, 0x85, 0x41, 0xba, 0xc1, 0x67, 0xdc, 0x3b, 0x96,
+            0xc8, 0x50, 0x86, 0xaa, 0x30, 0xb6, 0xb6, 0xcb, 0x0c, 0x5c, 0x38, 0xad, 0x70, 0x31,
+            0x66, 0xe1,
+        ];
+        let refused = admit(PublicKey::from_spki_der(&ed25519).unwrap());
+        assert!(matches!(
+            refused,
+            Err(AdmissionError::Kind(KeyKind::Ed25519))
+        ));
+        for algorithms in [vec![], vec![Algorithm::Ps256], vec![Algorithm::EdDsa]] {
+            let refused = VerifyingKey::admit(&KeyRegistration {
+                algorithms,
+                ..KeyRegistration::new("kid", good())
+            });
+            assert!(matches!(refused, Err(AdmissionError::Algorithms)));
+        }
+    }
+
+    #[test]
+    fn a_key_id_is_a_name() {
+        for kid in ["", "a b", "../x", "é", &"k".repeat(65)] {
+            let refused = VerifyingKey::admit(&KeyRegistration::new(kid, good()));
+            assert!(matches!(refused, Err(AdmissionError::KeyId(_))), "{kid:?}");
+        }
+    }
 
     #[test]
     fn small_primes_are_found_as_factors() {
@@ -184,7 +290,6 @@ mod tests {
         assert_eq!(small_factor(&fermat), None);
         // 2^32 + 1 = 641 * 6700417.
         assert_eq!(small_factor(&[1, 0, 0, 0, 1]), Some(641));
-        assert_eq!(small_factor(&[0xff; 256]), Some(3));
         assert_eq!(small_factor(&[0, 0, 6]), Some(2));
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -44,7 +45,8 @@ pub struct Broker {
 struct Running {
     runtime: Runtime,
     stopping: watch::Sender<bool>,
-    drained: mpsc::Receiver<()>,
+    /// In a mutex only so that a broker can be shared by reference.
+    drained: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Broker {
@@ -90,7 +92,7 @@ impl Broker {
             running: Some(Running {
                 runtime,
                 stopping,
-                drained,
+                drained: Mutex::new(drained),
             }),
             address,
             threads,
@@ -143,7 +145,7 @@ impl Broker {
         if let Some(running) = self.running.take() {
             running.stopping.send_replace(true);
             // A timeout and a drained server both lead to the same end.
-            let _ = running.drained.recv_timeout(deadline);
+            let _ = running.drained.into_inner().recv_timeout(deadline);
             end(running.runtime);
         }
         self.stats()

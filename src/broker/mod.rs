@@ -33,6 +33,7 @@ pub mod token;
 
 mod routes;
 mod server;
+mod wire;
 
 pub use self::config::{Behaviour, BrokerConfig, BrokerError, Limits};
 pub use self::handle::Broker;

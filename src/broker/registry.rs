@@ -416,3 +416,6 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash
 }
+
+#[cfg(test)]
+mod tests;

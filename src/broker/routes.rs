@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -126,14 +126,19 @@ pub(super) fn router(endpoint: Arc<Endpoint>) -> Router {
 }
 
 /// Finds what is wrong with a request wherever it is sent.
-pub(super) fn check_head<B>(request: &http::Request<B>) -> Result<(), Refusal> {
+///
+/// `is_clear` says whether the bytes on the connection so far had one reading
+/// only.
+pub(super) fn check_head<B>(request: &http::Request<B>, is_clear: bool) -> Result<(), Refusal> {
+    if !is_clear {
+        return Err(Refusal::MalformedRequest);
+    }
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
         return Err(Refusal::MalformedRequest);
     }
     if request.headers().contains_key(header::TRANSFER_ENCODING) {
-        // hyper drops a Content-Length that stands beside it, so the two
-        // cannot be told apart from here. No SDK sends chunks.
+        // No SDK sends chunks; a parser that is not there has no flaws.
         return Err(Refusal::LengthRequired);
     }
     Ok(())
@@ -169,6 +174,9 @@ async fn grant(endpoint: &Endpoint, request: Request) -> Result<Issued, Refused>
 
 async fn read_body(endpoint: &Endpoint, body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let limit = endpoint.limits.max_body_bytes;
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Refusal::BodyTooLarge);
+    }
     let body = Limited::new(body, limit).collect();
     let collected = tokio::time::timeout(endpoint.limits.body_timeout, body)
         .await

@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::routes::{self, Endpoint};
 use super::stats::add;
+use super::wire::Wire;
 
 /// How long the loop waits after the system refused a connection, because
 /// all file descriptors are in use for instance.
@@ -123,11 +124,16 @@ impl Server {
         // Answers are small and whole; waiting to fill a segment would only
         // add the peer's delayed acknowledgement to the response time.
         let _ = stream.set_nodelay(true);
-        let was_asked = Arc::new(AtomicBool::new(false));
+        let is_ambiguous = Arc::new(AtomicBool::new(false));
+        let stream = Wire::new(
+            stream,
+            Arc::clone(&is_ambiguous),
+            self.endpoint.limits.write_timeout,
+        );
         let service = service_fn(|request: Request<Incoming>| {
-            was_asked.store(true, Ordering::Relaxed);
             add(&self.endpoint.counters.requests);
-            let answer = match routes::check_head(&request) {
+            let is_clear = !is_ambiguous.load(Ordering::Relaxed);
+            let answer = match routes::check_head(&request, is_clear) {
                 Ok(()) => Ok(self.router.call(request)),
                 Err(refusal) => Err(self.endpoint.refuse(refusal)),
             };
@@ -146,10 +152,9 @@ impl Server {
             _ = connection.as_mut() => return,
             _ = stopping.wait_for(|is_stopping| *is_stopping) => {}
         }
-        if was_asked.load(Ordering::Relaxed) {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
+        // Ends at once if no request is under way.
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
     }
 }
 

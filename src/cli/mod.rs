@@ -7,6 +7,8 @@
 
 mod app_flags;
 mod backends;
+mod bench;
+mod broker;
 mod capacity;
 mod load;
 mod run;
@@ -35,7 +37,9 @@ enum Verb {
     Load(Box<load::Flags>),
     Capacity(capacity::Flags),
     Scenario(scenario::Flags),
+    Bench(Box<bench::Flags>),
     Backends(backends::Flags),
+    Broker(broker::Flags),
     Sign(sign::Flags),
     Token(token::Flags),
 }
@@ -61,7 +65,9 @@ pub fn main() -> Exit {
         Verb::Load(flags) => load::run(flags),
         Verb::Capacity(flags) => capacity::run(flags),
         Verb::Scenario(flags) => scenario::run(flags),
+        Verb::Bench(flags) => bench::run(flags),
         Verb::Backends(flags) => backends::run(flags),
+        Verb::Broker(flags) => broker::run(flags),
         Verb::Sign(flags) => sign::run(flags),
         Verb::Token(flags) => token::run(flags),
     };

@@ -254,11 +254,14 @@ where
     (recorder, was_calling)
 }
 
-/// Waits for the start; there is none if the run failed to begin.
+/// Waits for the start; there is none if the run failed to begin, or was
+/// over before this worker looked.
 async fn start_of(listening: &mut watch::Receiver<Signal>) -> Option<Instant> {
     loop {
-        if let Signal::Start(origin) = *listening.borrow_and_update() {
-            return Some(origin);
+        match *listening.borrow_and_update() {
+            Signal::Wait => {}
+            Signal::Start(origin) => return Some(origin),
+            Signal::Finish | Signal::GiveUp => return None,
         }
         listening.changed().await.ok()?;
     }
@@ -455,6 +458,16 @@ mod tests {
         assert!(measured.was_stopped);
         assert!(measured.outcomes["answered"] > 0);
         assert!(measured.phases.measured_ns < 30_000_000_000);
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_before_it_began_ends() {
+        let make = |_| Ok::<_, Infallible>(Slow(Duration::from_millis(1)));
+        let stop = AtomicBool::new(true);
+        for _ in 0..50 {
+            let measured = run_closed(&plan(4, 60_000), make, &[], &stop, |_| ()).unwrap();
+            assert!(measured.was_stopped);
+        }
     }
 
     #[test]

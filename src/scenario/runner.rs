@@ -420,7 +420,15 @@ fn compare(
         return Ok(None);
     };
     let registry = Registry::compiled();
-    let names = compare.backends.clone().unwrap_or_else(|| registry.names());
+    // Whoever names a backend hears why it cannot run; the others are left
+    // out in silence, as `mintmark backends` tells.
+    let names = compare.backends.clone().unwrap_or_else(|| {
+        registry
+            .iter()
+            .filter(|backend| backend.unavailable().is_none())
+            .map(|backend| backend.facts().name)
+            .collect()
+    });
     for name in &names {
         registry.get(name)?;
     }
@@ -432,7 +440,7 @@ fn compare(
     });
     let request = bench::Request {
         registry: &registry,
-        keys: std::slice::from_ref(&stage.key),
+        keys: &[Arc::clone(&stage.key).into()],
         backends: &names,
         algorithms: &[plan.algorithm],
         threads: &[1],

@@ -1,10 +1,20 @@
 //! The embedded token endpoint, over real connections.
 
+mod attacks;
+mod cli;
 mod grants;
+mod http;
+mod lifecycle;
+mod refusals;
+mod replays;
+mod slow;
+mod wycheproof;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{self, RsaEncoding, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintmark::broker::{
@@ -12,7 +22,7 @@ use mintmark::broker::{
 };
 use mintmark::clock::ManualClock;
 use mintmark::oauth::{BOX_AUDIENCE, JWT_BEARER, Refusal};
-use mintmark::signer::{Algorithm, PrivateKey, Registry};
+use mintmark::signer::{Algorithm, PrivateKey};
 use serde_json::{Map, Value, json};
 
 const CLIENT: &str = "client0a";
@@ -246,14 +256,24 @@ impl Draft {
 fn sign_raw(key: &PrivateKey, algorithm: Algorithm, header: &[u8], claims: &[u8]) -> String {
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let message = format!("{}.{}", encode(header), encode(claims));
-    let backends = Registry::compiled();
-    let signer = backends
-        .get("aws-lc-rs")
-        .unwrap()
-        .load(key, algorithm)
-        .unwrap();
-    let mut signature = vec![0; signer.signature_len()];
-    signer.sign(message.as_bytes(), &mut signature).unwrap();
+    let padding: &dyn RsaEncoding = match algorithm {
+        Algorithm::Rs256 => &signature::RSA_PKCS1_SHA256,
+        Algorithm::Rs384 => &signature::RSA_PKCS1_SHA384,
+        Algorithm::Rs512 => &signature::RSA_PKCS1_SHA512,
+        Algorithm::Ps256 => &signature::RSA_PSS_SHA256,
+        Algorithm::Ps384 => &signature::RSA_PSS_SHA384,
+        Algorithm::Ps512 => &signature::RSA_PSS_SHA512,
+        other => panic!("{other} is not for RSA keys"),
+    };
+    let pair = RsaKeyPair::from_pkcs8(key.pkcs8_der()).unwrap();
+    let mut signature = vec![0; pair.public_modulus_len()];
+    pair.sign(
+        padding,
+        &SystemRandom::new(),
+        message.as_bytes(),
+        &mut signature,
+    )
+    .unwrap();
     format!("{message}.{}", encode(&signature))
 }
 

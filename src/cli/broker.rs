@@ -1,0 +1,257 @@
+//! `mintmark broker`: the embedded token endpoint, on its own.
+
+use std::io::{Write, stdout};
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Exit, Failure};
+use crate::broker::{
+    AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, RateLimit, Stats,
+    UserRegistration,
+};
+use crate::credential::generate::{self, RsaBits};
+use crate::credential::{PassphraseSource, Sealing, Source, load};
+use crate::signer::{PrivateKey, PublicKey};
+
+/// How long requests under way may take to end after a signal.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs a token endpoint until it is interrupted.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    mintmark broker --write-config app.json --user 12345\n  \
+    mintmark broker --app app.json --public-key public.pem --listen 127.0.0.1:8080\n\n\
+    The first line of output is the broker's address.")]
+pub(super) struct Flags {
+    /// The address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+
+    /// Allow an address that is not a loopback one. Secrets and tokens then
+    /// cross the network in the clear.
+    #[arg(long)]
+    insecure_http: bool,
+
+    /// The configuration file of the app to register.
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "write_config",
+        conflicts_with = "write_config"
+    )]
+    app: Option<PathBuf>,
+
+    /// The app's public key in PEM; by default the public half of the key in
+    /// the configuration file.
+    #[arg(long, value_name = "FILE", conflicts_with = "write_config")]
+    public_key: Option<PathBuf>,
+
+    /// Generate an app and write its configuration file here.
+    #[arg(long, value_name = "FILE")]
+    write_config: Option<PathBuf>,
+
+    /// The size of the generated key: 2048, 3072 or 4096 bits.
+    #[arg(
+        long,
+        value_name = "BITS",
+        default_value_t = 2048,
+        conflicts_with = "app"
+    )]
+    bits: usize,
+
+    /// Register a managed user of the enterprise; may be repeated.
+    #[arg(long = "user", value_name = "ID")]
+    users: Vec<String>,
+
+    /// Register a user of the app; may be repeated.
+    #[arg(long = "app-user", value_name = "ID")]
+    app_users: Vec<String>,
+
+    /// How many threads serve requests.
+    #[arg(long, value_name = "N", default_value = "1")]
+    threads: NonZeroUsize,
+
+    /// Answer 429 above this many token requests a second.
+    #[arg(long, value_name = "N")]
+    rate_limit: Option<NonZeroU32>,
+
+    /// How many requests the rate limit lets through at once.
+    #[arg(long, value_name = "N", default_value = "1", requires = "rate_limit")]
+    burst: NonZeroU32,
+
+    /// Let a client present an assertion again that was refused after its
+    /// signature had verified, as the provider does not.
+    #[arg(long)]
+    spare_refused_jti: bool,
+
+    /// Print one line of JSON in place of the address.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
+    let app = match (&flags.app, &flags.write_config) {
+        (Some(path), _) => registered(path, flags.public_key.as_deref())?,
+        (None, Some(path)) => generated(path, flags.bits)?,
+        (None, None) => return Err(Failure::usage("give --app or --write-config")),
+    };
+    let managed = |id: &String| UserRegistration::managed(id, &app.enterprise_id);
+    let of_app = |id: &String| UserRegistration::of_app(id, &app.client_id);
+    let users = flags.users.iter().map(managed);
+    let config = BrokerConfig {
+        listen: flags.listen,
+        allow_non_loopback: flags.insecure_http,
+        users: users.chain(flags.app_users.iter().map(of_app)).collect(),
+        apps: vec![app.clone()],
+        behaviour: Behaviour {
+            remembers_refused_jti: !flags.spare_refused_jti,
+            rate_limit: flags.rate_limit.map(|per_s| RateLimit {
+                per_s,
+                burst: flags.burst,
+            }),
+            ..Behaviour::default()
+        },
+        threads: flags.threads,
+        ..BrokerConfig::default()
+    };
+    // The signals are caught before the address is known to anyone.
+    let waiting = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = waiting.enter();
+        (
+            signal(SignalKind::interrupt()).map_err(Failure::failed)?,
+            signal(SignalKind::terminate()).map_err(Failure::failed)?,
+        )
+    };
+    let broker = Broker::start(config).map_err(|error| match error {
+        BrokerError::NotLoopback(_) | BrokerError::Registry(_) => Failure::usage(error),
+        _ => Failure::failed(error),
+    })?;
+    announce(flags, &app, &broker).map_err(Failure::failed)?;
+    waiting.block_on(async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+    summarise(&broker.stop(DRAIN));
+    Ok(Exit::Success)
+}
+
+/// Describes the app of a configuration file.
+fn registered(path: &Path, public_key: Option<&Path>) -> Result<AppRegistration, Failure> {
+    let lacks = |what: &str| Failure::usage(format!("{} names no {what}", path.display()));
+    let source = Source::Config {
+        path: path.to_owned(),
+        passphrase: PassphraseSource::Config,
+    };
+    let (credential, warnings) = load(&source).map_err(Failure::usage)?;
+    for warning in warnings {
+        eprintln!("mintmark: note: {warning}; {}", warning.hint());
+    }
+    let key = if let Some(path) = public_key {
+        read_public_key(path)?
+    } else {
+        public_half(&credential.key.open().map_err(Failure::usage)?)?
+    };
+    let secret = credential.client_secret.as_ref();
+    Ok(AppRegistration::new(
+        &credential.client_id,
+        secret.ok_or_else(|| lacks("client secret"))?.expose(),
+        credential
+            .enterprise_id
+            .as_deref()
+            .ok_or_else(|| lacks("enterprise"))?,
+    )
+    .with_key(
+        credential
+            .key_id
+            .as_deref()
+            .ok_or_else(|| lacks("key ID"))?,
+        key,
+    ))
+}
+
+/// Generates an app, writes its configuration file and describes it.
+fn generated(path: &Path, bits: usize) -> Result<AppRegistration, Failure> {
+    let bits = RsaBits::try_from(bits).map_err(Failure::usage)?;
+    let config = generate::app_config(bits, Some(Sealing::CONSOLE)).map_err(Failure::failed)?;
+    let key = config.credential().map_err(Failure::failed)?.key;
+    let key = public_half(&key.open().map_err(Failure::failed)?)?;
+    config.write(path).map_err(Failure::failed)?;
+    let enterprise_id = config.enterprise_id.unwrap_or_default();
+    Ok(AppRegistration::new(
+        &config.client_id,
+        config.client_secret.expose(),
+        enterprise_id,
+    )
+    .with_key(&config.public_key_id, key))
+}
+
+fn read_public_key(path: &Path) -> Result<PublicKey, Failure> {
+    let refuse =
+        |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(&error))?;
+    PublicKey::from_pem(&text).map_err(|error| refuse(&error))
+}
+
+fn public_half(key: &PrivateKey) -> Result<PublicKey, Failure> {
+    key.public_key()
+        .cloned()
+        .ok_or_else(|| Failure::usage("the private key carries no public half; give --public-key"))
+}
+
+/// Says where the broker listens, in one line that is written at once.
+fn announce(flags: &Flags, app: &AppRegistration, broker: &Broker) -> std::io::Result<()> {
+    let mut out = stdout().lock();
+    if flags.json {
+        let line = json!({
+            "url": broker.url(),
+            "token_url": broker.token_url(),
+            "client_id": app.client_id,
+            "enterprise_id": app.enterprise_id,
+            "key_id": app.keys.first().map(|key| &key.kid),
+            "config": flags.app.as_ref().or(flags.write_config.as_ref()),
+            "pid": std::process::id(),
+            "worker_threads": broker.worker_threads(),
+        });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(out, "{}", broker.url())?;
+    }
+    out.flush()
+}
+
+/// Says what became of the requests.
+fn summarise(stats: &Stats) {
+    eprintln!(
+        "mintmark: {} tokens issued, {} requests refused, {} requests and {} connections in all",
+        stats.granted,
+        stats.refused_total(),
+        stats.requests,
+        stats.connections
+    );
+    if stats.accept_errors > 0 {
+        eprintln!(
+            "mintmark: {} times no connection could be accepted; raise the limit of open files (ulimit -n)",
+            stats.accept_errors
+        );
+    }
+    for (refusal, count) in &stats.refused {
+        eprintln!(
+            "mintmark: {count} × {} {}: {}",
+            refusal.status().as_u16(),
+            refusal.error(),
+            refusal.description()
+        );
+    }
+}

@@ -1,0 +1,199 @@
+//! Secrets: in nothing that a run leaves behind or says.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use mintmark::credential::AppConfig;
+
+use crate::stage::{USER, broker_for, generated_app, mintmark, program};
+
+/// What must not be found, in each form in which it could leak.
+fn canaries(app: &AppConfig) -> Vec<(String, Vec<u8>)> {
+    let key = app.credential().unwrap().key.open().unwrap();
+    let parts = key.rsa_components().unwrap();
+    let mut secrets: Vec<(&str, Vec<u8>)> = vec![
+        (
+            "client secret",
+            app.client_secret.expose().as_bytes().to_vec(),
+        ),
+        (
+            "passphrase",
+            app.passphrase
+                .as_ref()
+                .unwrap()
+                .expose()
+                .as_bytes()
+                .to_vec(),
+        ),
+        (
+            "private exponent",
+            parts.private_exponent.as_bytes().to_vec(),
+        ),
+        ("prime", parts.prime1.as_bytes().to_vec()),
+        ("second prime", parts.prime2.as_bytes().to_vec()),
+    ];
+    // A line from the middle of the sealed key.
+    let line = app.private_key.expose().lines().nth(4).unwrap();
+    secrets.push(("sealed key", line.as_bytes().to_vec()));
+    let mut found = Vec::new();
+    for (name, bytes) in secrets {
+        // Long secrets may be cut or wrapped: a part is enough.
+        let part = &bytes[..bytes.len().min(24)];
+        found.push((format!("{name}, raw"), part.to_vec()));
+        found.push((format!("{name}, hex"), hex(part).into_bytes()));
+        for (engine, encoding) in [(&STANDARD, "base64"), (&URL_SAFE_NO_PAD, "base64url")] {
+            // Without the end, where padding and the next bytes would show.
+            let text = engine.encode(part);
+            found.push((
+                format!("{name}, {encoding}"),
+                text.as_bytes()[..text.len() - 4].to_vec(),
+            ));
+        }
+    }
+    found
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn assert_clean(what: &str, haystack: &[u8], canaries: &[(String, Vec<u8>)]) {
+    for (name, canary) in canaries {
+        assert!(
+            !haystack
+                .windows(canary.len())
+                .any(|window| window == canary),
+            "{what} holds the {name}"
+        );
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn the_search_finds_a_secret_that_is_there() {
+    let app = generated_app();
+    let canaries = canaries(&app);
+    let config = app.to_json();
+    let found = canaries
+        .iter()
+        .filter(|(_, canary)| {
+            config
+                .as_bytes()
+                .windows(canary.len())
+                .any(|window| window == canary.as_slice())
+        })
+        .count();
+    assert!(found >= 3, "{found}");
+}
+
+#[test]
+fn no_secret_is_in_any_output_of_a_run() {
+    let app = generated_app();
+    let broker = broker_for(&app);
+    let canaries = canaries(&app);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("app.json");
+    app.write(&config).unwrap();
+    let scenario = folder.path().join("s.toml");
+    std::fs::write(
+        &scenario,
+        format!(
+            r#"
+name = "secrets"
+[target]
+url = "{}"
+users = ["{USER}", "unknown"]
+[credentials]
+config = "{}"
+[signing]
+compare = {{ budget = "200ms" }}
+[load]
+closed = {{ workers = 2 }}
+warm_up = "0ms"
+measure = "300ms"
+[[step]]
+name = "naive"
+key = "decrypt-per-call"
+token = "fetch-per-call"
+[[step]]
+name = "cached"
+key = "reuse"
+token = "cache"
+"#,
+            broker.url(),
+            config.display()
+        ),
+    )
+    .unwrap();
+    let results = folder.path().join("results");
+    for extra in [&[][..], &["--json"][..]] {
+        let output = program()
+            .args(["run", scenario.to_str().unwrap(), "--results"])
+            .arg(&results)
+            .args(extra)
+            .env("RUST_LOG", "trace")
+            .env("RUST_BACKTRACE", "full")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        assert_clean("standard output", &output.stdout, &canaries);
+        assert_clean("standard error", &output.stderr, &canaries);
+    }
+    let left = files(&results);
+    assert_eq!(left.len(), 2);
+    for file in left {
+        let bytes = std::fs::read(&file).unwrap();
+        assert_clean(&file.display().to_string(), &bytes, &canaries);
+        // Assertions and tokens are secret as well: no JWT, no bearer token.
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(!text.contains("eyJ"), "{} holds a JWT", file.display());
+        assert!(!text.contains("access_token"));
+    }
+}
+
+#[test]
+fn no_secret_is_in_an_error() {
+    let app = generated_app();
+    let canaries = canaries(&app);
+    let folder = tempfile::tempdir().unwrap();
+    let mut wrong = app.to_json().to_string();
+    // A passphrase that does not fit, a key cut short, and a file cut short.
+    let passphrase = app.passphrase.as_ref().unwrap().expose();
+    let without_end = wrong.replacen(passphrase, "another passphrase", 1);
+    let cut_key = wrong.replacen("-----END", "-----EDN", 1);
+    wrong.truncate(wrong.len() / 2);
+    for (name, text) in [
+        ("passphrase.json", without_end),
+        ("key.json", cut_key),
+        ("file.json", wrong),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        for verb in ["token", "sign"] {
+            let output = mintmark(&[verb, "--config", path.to_str().unwrap()]);
+            assert_eq!(output.status.code(), Some(2), "{name}");
+            assert!(output.stdout.is_empty());
+            assert!(!output.stderr.is_empty());
+            assert_clean(name, &output.stderr, &canaries);
+        }
+    }
+}
