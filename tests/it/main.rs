@@ -10,6 +10,7 @@ mod broker;
 mod credentials;
 mod floors;
 mod keys;
+mod load;
 mod pkcs11;
 mod runs;
 mod secrets;
