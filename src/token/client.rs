@@ -124,6 +124,12 @@ impl Client {
         self
     }
 
+    /// Returns the URL of the token endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        self.exchange.url()
+    }
+
     /// Returns what this client's tokens are good for.
     #[must_use]
     pub fn purpose(&self) -> &Purpose {

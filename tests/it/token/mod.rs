@@ -4,4 +4,7 @@ mod behaviour;
 mod cancellation;
 mod desk;
 mod herd;
+mod keys;
 mod model;
+mod shelf;
+mod zeroized;
