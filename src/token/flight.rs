@@ -245,7 +245,9 @@ impl<S: Source> Visit<S> {
 
     fn enter(&mut self, may_refresh: bool) -> Turn<S> {
         loop {
-            let now = self.inner.now();
+            // What a hit took for too late by the coarse clock must be too
+            // late here, or it would come here for the rest of the tick.
+            let now = self.inner.now().max(self.inner.coarse());
             return match self.place.enter(now, may_refresh) {
                 Entry::Fresh(kept) => {
                     self.hit(&kept, now);
