@@ -9,7 +9,10 @@ mod app_flags;
 mod backends;
 mod bench;
 mod broker;
+mod capacity;
+mod load;
 mod run;
+mod scenario;
 mod sign;
 mod stop;
 mod token;
@@ -31,6 +34,9 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Flags),
+    Load(Box<load::Flags>),
+    Capacity(capacity::Flags),
+    Scenario(scenario::Flags),
     Bench(Box<bench::Flags>),
     Backends(backends::Flags),
     Broker(broker::Flags),
@@ -56,6 +62,9 @@ pub fn main() -> Exit {
     };
     let outcome = match &flags.verb {
         Verb::Run(flags) => run::run(flags),
+        Verb::Load(flags) => load::run(flags),
+        Verb::Capacity(flags) => capacity::run(flags),
+        Verb::Scenario(flags) => scenario::run(flags),
         Verb::Bench(flags) => bench::run(flags),
         Verb::Backends(flags) => backends::run(flags),
         Verb::Broker(flags) => broker::run(flags),

@@ -170,6 +170,12 @@ pub struct Form {
 }
 
 impl Form {
+    /// Returns the length of the body without the assertion, in bytes.
+    #[must_use]
+    pub fn len_around(&self) -> usize {
+        self.before.len() + self.after.len()
+    }
+
     /// Appends the part that stands before the assertion.
     ///
     /// The assertion follows, and [`Self::end`] after it: base64url and dots

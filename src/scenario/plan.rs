@@ -3,20 +3,23 @@
 //! A plan is a scenario with its defaults resolved. It goes into the record
 //! as it is, so that a reader sees what really ran; it holds no secret.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::open::OpenLoadPlan;
 use super::{Scenario, ScenarioError, Target};
 use crate::credential::generate::RsaBits;
+use crate::load::objective::Objective;
 use crate::oauth::endpoint_of;
 use crate::record::Habits;
 use crate::signer::Algorithm;
 use crate::units::Span;
 
 /// A scenario whose defaults are resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
     /// The scenario's name.
     pub name: String,
@@ -26,6 +29,12 @@ pub struct Plan {
     pub target: TargetPlan,
     /// The provider's profile: a name, or a TOML file.
     pub profile: String,
+    /// Variables of the profile.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+    /// What the endpoint is to achieve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
     /// The app and its key.
     pub credentials: CredentialPlan,
     /// The signature algorithm.
@@ -41,7 +50,7 @@ pub struct Plan {
 }
 
 /// Where tokens are asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetPlan {
     /// A broker in this process.
@@ -61,7 +70,7 @@ pub enum TargetPlan {
 }
 
 /// Where the app and its key come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialPlan {
     /// A fresh app with a key pair of so many bits, sealed as the provider's
@@ -69,6 +78,10 @@ pub enum CredentialPlan {
     Generate {
         /// The size of the modulus.
         bits: usize,
+        /// How many apps there are, each with a key pair of its own.
+        apps: usize,
+        /// The apps' shares of requests; equal shares if empty.
+        weights: Vec<f64>,
     },
     /// An app's configuration file.
     Config {
@@ -82,7 +95,7 @@ pub enum CredentialPlan {
 }
 
 /// A comparison of backends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComparePlan {
     /// The time for it.
     pub budget: Span,
@@ -91,10 +104,13 @@ pub struct ComparePlan {
 }
 
 /// How the endpoint is called.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LoadPlan {
-    /// Workers in a closed loop.
+    /// Workers in a closed loop; none with the open model.
     pub workers: usize,
+    /// The open model, if it is that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open: Option<Box<OpenLoadPlan>>,
     /// Time before calls are counted.
     pub warm_up: Span,
     /// Time during which calls that begin are counted.
@@ -108,7 +124,7 @@ pub struct LoadPlan {
 }
 
 /// One step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepPlan {
     /// The step's name.
     pub name: String,
@@ -132,6 +148,18 @@ const SLICE: Span = Span::from_millis(1_000);
 
 /// Enough to tell the fastest backend of half a dozen for one key.
 const COMPARE: Span = Span::from_millis(6_000);
+
+/// Enough for a thousand requests per second that take 60 ms each.
+const CONNECTIONS: usize = 64;
+
+/// The most connections: beyond, the ports of one address run out.
+const MAX_CONNECTIONS: usize = 60_000;
+
+/// Making a key pair takes a tenth of a second.
+const MAX_APPS: usize = 1_000;
+
+/// Enough to know a ceiling to some percent.
+const CALIBRATE: Span = Span::from_millis(2_000);
 
 /// Users of an embedded broker, as in a small test enterprise.
 const USERS: usize = 100;
@@ -173,8 +201,19 @@ impl Scenario {
             None | Some("auto") => None,
             Some(name) => Some(name.to_owned()),
         };
-        let workers = self.load.closed.workers;
-        if !(1..=MAX_WORKERS).contains(&workers) {
+        let workers = match (&self.load.closed, &self.load.open) {
+            (Some(closed), None) => closed.workers,
+            (None, Some(_)) => 0,
+            (both, _) => {
+                let found = if both.is_some() { "both" } else { "neither" };
+                return Err(wrong(
+                    "load",
+                    format!("{found} closed and open"),
+                    "one of them",
+                ));
+            }
+        };
+        if self.load.closed.is_some() && !(1..=MAX_WORKERS).contains(&workers) {
             return Err(wrong(
                 "load.closed.workers",
                 workers.to_string(),
@@ -189,6 +228,7 @@ impl Scenario {
             drain: self.load.drain.unwrap_or(timeout),
             timeout,
             slice: self.load.slice.unwrap_or(SLICE),
+            open: self.open_plan(&wrong)?,
         };
         for (field, span) in [
             ("load.measure", load.measure),
@@ -199,18 +239,24 @@ impl Scenario {
                 return Err(wrong(field, span.to_string(), "more than nothing"));
             }
         }
-        if self.steps.is_empty() {
-            return Err(wrong(
-                "step",
-                "an empty list".into(),
-                "at least one [[step]]",
-            ));
+        if self.steps.is_empty() == self.load.closed.is_some() {
+            let (found, expected) = if self.steps.is_empty() {
+                ("an empty list", "at least one [[step]]")
+            } else {
+                (
+                    "given with the open model",
+                    "none: its workers have no habits",
+                )
+            };
+            return Err(wrong("step", found.into(), expected));
         }
         Ok(Plan {
             name: self.name.clone(),
             description: self.description.clone(),
             target,
             profile: self.target.profile.clone().unwrap_or_else(|| "box".into()),
+            variables: self.target.variables.clone(),
+            objective: self.objective,
             credentials,
             algorithm: self.signing.algorithm.unwrap_or(Algorithm::Rs256),
             backend,
@@ -228,6 +274,49 @@ impl Scenario {
                 })
                 .collect(),
         })
+    }
+
+    fn open_plan(
+        &self,
+        wrong: &impl Fn(&str, String, &str) -> ScenarioError,
+    ) -> Result<Option<Box<OpenLoadPlan>>, ScenarioError> {
+        let load = &self.load;
+        let Some(open) = &load.open else {
+            return Ok(None);
+        };
+        let connections = load.connections.unwrap_or(CONNECTIONS);
+        let threads = load.threads.unwrap_or(1);
+        let signing_threads = self.signing.threads.unwrap_or(1);
+        for (field, found, most) in [
+            ("load.connections", connections, MAX_CONNECTIONS),
+            ("load.threads", threads, connections.min(MAX_WORKERS)),
+            ("signing.threads", signing_threads, MAX_WORKERS),
+        ] {
+            if !(1..=most).contains(&found) {
+                return Err(wrong(field, found.to_string(), &format!("1 to {most}")));
+            }
+        }
+        if load
+            .zipf
+            .is_some_and(|exponent| !(0.0..=10.0).contains(&exponent))
+        {
+            return Err(wrong("load.zipf", format!("{:?}", load.zipf), "0 to 10"));
+        }
+        Ok(Some(Box::new(OpenLoadPlan {
+            rate: open.rate(load.measure.0, wrong)?,
+            arrival: open.arrival.unwrap_or_default(),
+            seed: open.seed.unwrap_or(1),
+            connections,
+            threads,
+            connecting: load.connect.clone().unwrap_or_default(),
+            signing: self.signing.mode.unwrap_or_default(),
+            signing_threads,
+            drop_after: load.drop_after,
+            count: load.count,
+            retry: load.retry.clone(),
+            zipf: load.zipf,
+            calibrate: load.calibrate.unwrap_or(CALIBRATE),
+        })))
     }
 
     fn credential_plan(
@@ -272,7 +361,38 @@ impl Scenario {
                         "2048, 3072 or 4096",
                     )
                 })?;
-                Ok(CredentialPlan::Generate { bits: bits.bits() })
+                let apps = generate
+                    .as_ref()
+                    .and_then(|generate| generate.apps)
+                    .unwrap_or(1);
+                if !(1..=MAX_APPS).contains(&apps) || (apps > 1 && self.load.open.is_none()) {
+                    return Err(wrong(
+                        "credentials.generate.apps",
+                        apps.to_string(),
+                        "1, or up to 1000 with the open model",
+                    ));
+                }
+                let weights = generate
+                    .as_ref()
+                    .and_then(|generate| generate.weights.clone())
+                    .unwrap_or_default();
+                let are_weights = weights.is_empty()
+                    || (weights.len() == apps
+                        && weights
+                            .iter()
+                            .all(|weight| weight.is_finite() && *weight > 0.0));
+                if !are_weights {
+                    return Err(wrong(
+                        "credentials.generate.weights",
+                        format!("{weights:?}"),
+                        "a number above 0 for each app",
+                    ));
+                }
+                Ok(CredentialPlan::Generate {
+                    bits: bits.bits(),
+                    apps,
+                    weights,
+                })
             }
         }
     }
@@ -335,7 +455,14 @@ token = "fetch-per-call"
         let plan = plan(MINIMAL).unwrap();
         assert_eq!(plan.profile, "box");
         assert_eq!(plan.algorithm, Algorithm::Rs256);
-        assert_eq!(plan.credentials, CredentialPlan::Generate { bits: 2048 });
+        assert_eq!(
+            plan.credentials,
+            CredentialPlan::Generate {
+                bits: 2048,
+                apps: 1,
+                weights: Vec::new()
+            }
+        );
         assert_eq!(plan.backend, None);
         assert_eq!(plan.load.drain, plan.load.timeout);
         assert!(matches!(plan.target, TargetPlan::Broker { users: 100, .. }));

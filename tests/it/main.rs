@@ -4,11 +4,13 @@
 mod allocations;
 mod assertions;
 mod backends;
+mod batch;
 mod bench;
 mod broker;
 mod credentials;
 mod floors;
 mod keys;
+mod load;
 mod pkcs11;
 mod runs;
 mod secrets;
