@@ -159,11 +159,12 @@ fn comparisons(record: &BenchRecord, warn: &mut impl FnMut(&str, String, &str)) 
 /// Names a few, and how many there are besides.
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 3;
-    let mut text = names[..names.len().min(SHOWN)].join("; ");
+    let few = names[..names.len().min(SHOWN)].join("; ");
     if names.len() > SHOWN {
-        text += &format!("; and {} more", names.len() - SHOWN);
+        format!("{few}; and {} more", names.len() - SHOWN)
+    } else {
+        few
     }
-    text
 }
 
 fn machine(record: &BenchRecord, warn: &mut impl FnMut(&str, String, &str)) {
