@@ -17,6 +17,10 @@
 //! three kinds: loads and stores of whole aligned registers, calls of
 //! functions that need processor features which were detected, and empty
 //! assembly that keeps the compiler from moving instructions.
+#![cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, unused_imports, unused_variables, clippy::unnecessary_wraps)
+)]
 
 #[cfg(target_arch = "x86_64")]
 mod blinding;
@@ -30,7 +34,6 @@ mod engine;
 mod rows;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 mod lanes;
 mod natural;
 mod pad;
