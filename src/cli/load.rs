@@ -11,7 +11,9 @@ use crate::load::assertions::Mode;
 use crate::load::objective::Objective;
 use crate::load::transport::Kind;
 use crate::scenario::open::{Connecting, Ramp};
-use crate::scenario::{BrokerTarget, Credentials, Generate, Load, Open, Scenario, Signing, Target};
+use crate::scenario::{
+    BrokerTarget, Closed, Credentials, Generate, Load, Open, Scenario, Signing, Target,
+};
 use crate::signer::Algorithm;
 use crate::units::Span;
 
@@ -26,8 +28,12 @@ use crate::units::Span;
     4 the run measured the generator more than its target.")]
 pub(super) struct Flags {
     /// Requests per second.
-    #[arg(long, value_name = "PER_S", required_unless_present = "ramp")]
+    #[arg(long, value_name = "PER_S", required_unless_present_any = ["ramp", "saturate"])]
     rate: Option<f64>,
+
+    /// No rate: each connection sends again as soon as it has its answer.
+    #[arg(long, conflicts_with_all = ["rate", "ramp"])]
+    saturate: bool,
 
     /// Go from one rate to another within the duration.
     #[arg(long, value_name = "FROM:TO", value_parser = ramp, conflicts_with = "rate")]
@@ -184,6 +190,7 @@ fn scenario(flags: &Flags) -> Scenario {
             broker: (!has_url).then_some(BrokerTarget {
                 users: None,
                 threads: None,
+                rate_limit: None,
             }),
             url: flags.url.clone(),
             profile: flags.profile.clone(),
@@ -213,8 +220,11 @@ fn scenario(flags: &Flags) -> Scenario {
             compare: None,
         },
         load: Load {
-            closed: None,
-            open: Some(Open {
+            closed: flags.saturate.then_some(Closed {
+                workers: flags.connections,
+                think: None,
+            }),
+            open: (!flags.saturate).then(|| Open {
                 per_s: flags.rate,
                 ramp: flags.ramp,
                 arrival: Some(if flags.even {

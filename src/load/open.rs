@@ -35,6 +35,7 @@ use super::transport::{
     AnyTransport, Connector, ConnectorError, Endpoint, Kind, Limits, Reading, Tls,
 };
 use crate::clock::process_cpu;
+use crate::oauth::profile::Delivery;
 use crate::record::{
     Accounts, Blame, CpuTime, GeneratorHealth, Histogram, Latencies, OpenSlice, OutcomeStages,
     Packed, Phases, SigningFacts,
@@ -572,6 +573,9 @@ impl LaneParts {
                 let [only] = shared.population.members() else {
                     return Err(OpenError::ReqwestApps);
                 };
+                if only.app.form().delivery() == Delivery::Bearer {
+                    return Err(OpenError::ReqwestBearer);
+                }
                 let whole = plan.limits.first_byte + plan.limits.body;
                 Some(Exchange::new(shared.url, only.app.form().clone(), whole)?)
             }
@@ -872,6 +876,9 @@ pub enum OpenError {
     /// One client serves one app.
     #[error("the transport reqwest serves one app, expected lean or hyper for several")]
     ReqwestApps,
+    /// The token client sends forms.
+    #[error("the transport reqwest sends forms, expected lean or hyper for a bearer")]
+    ReqwestBearer,
     /// A thread died, which is a defect of this program.
     #[error("a thread of the load panicked; please report it with the scenario")]
     Panic,
