@@ -19,6 +19,7 @@ use crate::units::Span;
 
 /// Asks an endpoint for tokens at a given rate.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of its own.
 #[command(after_help = "Examples:\n  \
     mintmark load --rate 1000 --duration 10s\n  \
     mintmark load --rate 200 --url http://127.0.0.1:8080 --config app.json --objective 'p99<50ms'\n  \

@@ -243,16 +243,12 @@ impl Scenario {
                 return Err(wrong(field, span.to_string(), "more than nothing"));
             }
         }
-        if self.steps.is_empty() == self.load.closed.is_some() {
-            let (found, expected) = if self.steps.is_empty() {
-                ("an empty list", "at least one [[step]]")
-            } else {
-                (
-                    "given with the open model",
-                    "none: its workers have no habits",
-                )
-            };
-            return Err(wrong("step", found.into(), expected));
+        if !self.steps.is_empty() && self.load.open.is_some() {
+            return Err(wrong(
+                "step",
+                "given with the open model".into(),
+                "none: its connections have no habits",
+            ));
         }
         Ok(Plan {
             name: self.name.clone(),

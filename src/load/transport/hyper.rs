@@ -138,7 +138,10 @@ impl Hyper {
         timings.first_byte_ns = Some(now_ns());
         let status = response.status().as_u16();
         let later = response.headers().get(RETRY_AFTER).and_then(|value| {
-            let date = response.headers().get(DATE).map(|value| value.as_bytes());
+            let date = response
+                .headers()
+                .get(DATE)
+                .map(http::HeaderValue::as_bytes);
             retry_after(value.as_bytes(), date)
         });
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES);

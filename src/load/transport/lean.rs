@@ -477,8 +477,8 @@ mod tests {
         assert_eq!(
             Head::parse(
                 &[
-                    b"HTTP/1.1 200 OK\r\nx: ".as_slice(),
-                    &[b'a'; MAX_HEAD_BYTES]
+                    b"HTTP/1.1 200 OK\r\nx: ".to_vec(),
+                    vec![b'a'; MAX_HEAD_BYTES]
                 ]
                 .concat()
             ),

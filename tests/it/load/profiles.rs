@@ -86,7 +86,7 @@ fn send(
     assert_eq!(measured.accounts.answered, 1, "{:?}", measured.outcomes);
     let text = String::from_utf8(target.requests.lock().unwrap()[0].clone()).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    let form: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes())
+    let form: Vec<(String, String)> = form_urlencoded::parse(body.as_bytes())
         .into_owned()
         .collect();
     let assertion = form
