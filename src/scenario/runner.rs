@@ -14,7 +14,9 @@ use super::open_step::{open_step, remarks};
 use super::plan::{CredentialPlan, Plan, StepPlan, TargetPlan};
 use crate::assertion::Subject;
 use crate::bench::{self, BenchError, BenchRecord, KeyPolicy};
-use crate::broker::{AppRegistration, Broker, BrokerConfig, BrokerError, UserRegistration};
+use crate::broker::{
+    AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, RateLimit, UserRegistration,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::credential::generate::{self, GenerateError, RsaBits};
 use crate::credential::{
@@ -260,7 +262,11 @@ impl Stage {
                 };
                 (None, url.clone(), subjects)
             }
-            TargetPlan::Broker { users, threads } => {
+            TargetPlan::Broker {
+                users,
+                threads,
+                rate_limit,
+            } => {
                 let ids: Vec<String> = (0..*users).map(|i| (1_000_000 + i).to_string()).collect();
                 let mut apps = vec![registration(&credential, &key)?];
                 let mut registered: Vec<_> = ids
@@ -279,6 +285,13 @@ impl Stage {
                     apps,
                     users: registered,
                     threads: *threads,
+                    behaviour: Behaviour {
+                        rate_limit: rate_limit.map(|limit| RateLimit {
+                            per_s: limit.per_s,
+                            burst: limit.burst,
+                        }),
+                        ..Behaviour::default()
+                    },
                     ..BrokerConfig::default()
                 })?;
                 tell(Event::BrokerStarted { url: broker.url() });
@@ -333,6 +346,11 @@ impl Stage {
             },
             name,
         ))
+    }
+
+    /// Returns the member of an answer that holds the token.
+    pub fn token_field(&self) -> String {
+        self.profile.response.token.clone()
     }
 
     /// Makes the population of the open model; the name is that of the signing

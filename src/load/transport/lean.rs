@@ -21,6 +21,7 @@ use super::deadline::Deadline;
 use super::{Reply, Timings, Transport};
 use crate::load::pacer::now_ns;
 use crate::oauth::Form;
+use crate::oauth::profile::Delivery;
 use crate::record::Outcome;
 use crate::record::outcome::Stage;
 
@@ -38,6 +39,7 @@ pub struct Lean {
     reading: Rc<Reading>,
     is_kept: bool,
     stream: Option<Stream>,
+    /// The request's head up to what differs per request.
     head: Vec<u8>,
     out: Vec<u8>,
     input: Vec<u8>,
@@ -55,7 +57,7 @@ impl Lean {
         write!(
             head,
             "POST {} HTTP/1.1\r\nhost: {}\r\nuser-agent: mintmark/{}\r\naccept: application/json\r\n\
-             content-type: application/x-www-form-urlencoded\r\n{}content-length: ",
+             {}",
             endpoint.target,
             endpoint.authority(),
             env!("CARGO_PKG_VERSION"),
@@ -79,8 +81,18 @@ impl Lean {
         use std::io::Write;
         self.out.clear();
         self.out.extend_from_slice(&self.head);
-        write!(self.out, "{}\r\n\r\n", form.len_around() + assertion.len())
-            .expect("writing to a vector does not fail");
+        if form.delivery() == Delivery::Bearer {
+            self.out.extend_from_slice(b"authorization: Bearer ");
+            self.out.extend_from_slice(assertion);
+            self.out.extend_from_slice(b"\r\ncontent-length: 0\r\n\r\n");
+            return;
+        }
+        write!(
+            self.out,
+            "content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
+            form.len_around() + assertion.len()
+        )
+        .expect("writing to a vector does not fail");
         form.begin(&mut self.out);
         self.out.extend_from_slice(assertion);
         form.end(&mut self.out);
@@ -465,8 +477,8 @@ mod tests {
         assert_eq!(
             Head::parse(
                 &[
-                    b"HTTP/1.1 200 OK\r\nx: ".as_slice(),
-                    &[b'a'; MAX_HEAD_BYTES]
+                    b"HTTP/1.1 200 OK\r\nx: ".to_vec(),
+                    vec![b'a'; MAX_HEAD_BYTES]
                 ]
                 .concat()
             ),

@@ -157,9 +157,7 @@ async fn serve(mut stream: TcpStream, act: Act, kept: Arc<Mutex<Vec<Vec<u8>>>>) 
                         }
                     }
                 }
-                Act::Reset => {
-                    return;
-                }
+                Act::Reset => return,
                 Act::Silence => {}
                 Act::Begin(bytes) => stream.write_all(bytes).await.unwrap_or(()),
             }
