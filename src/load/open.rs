@@ -38,10 +38,6 @@ use crate::token::ExchangeError;
 /// The longest wait for the last requests of a run that somebody stopped.
 const STOPPED_DRAIN: Duration = Duration::from_secs(2);
 
-/// How much work a ring of signed assertions holds, in time. Less, and a
-/// signing thread that is taken off its processor leaves requests without.
-const RING: Duration = Duration::from_millis(50);
-
 /// What a load measured.
 #[derive(Clone, Debug)]
 pub struct OpenMeasured {
