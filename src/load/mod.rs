@@ -44,7 +44,7 @@ pub mod verdict;
 use std::future::Future;
 use std::time::Duration;
 
-pub use self::closed::{ClosedPlan, LoadError, Measured, Progress, run_closed};
+pub use self::closed::{ClosedPlan, LoadError, Measured, OtherThreads, Progress, run_closed};
 pub use self::open::{OpenMeasured, OpenPlan, run_open};
 use crate::record::Outcome;
 

@@ -25,13 +25,15 @@ use crate::credential::{
 use crate::load::caller::{Habitual, Shared};
 use crate::load::open::OpenError;
 use crate::load::population::{Member, Population};
-use crate::load::{ClosedPlan, LoadError, Progress, run_closed};
+use crate::load::{ClosedPlan, LoadError, OtherThreads, Progress, run_closed};
 use crate::oauth::{Profile, ProfileError};
 use crate::record::document::SCHEMA_VERSION;
 use crate::record::host::QualityWatch;
-use crate::record::{Host, KeyFacts, Refusal, RunDocument, StepRecord, Tool, Warning};
+use crate::record::{Gathered, Host, KeyFacts, Refusal, RunDocument, StepRecord, Tool, Warning};
 use crate::signer::registry::UnknownBackend;
-use crate::signer::{LoadError as SignerError, PrivateKey, Registry};
+use crate::signer::{
+    Backend, LoadError as SignerError, Mint, MintConfig, PrivateKey, Registry, Signer,
+};
 use crate::token::{App, AppError, Cache};
 
 /// How early a cached token is replaced: a minute, as careful clients do.
@@ -123,7 +125,8 @@ pub fn run(
         tell(Event::StepBegan {
             name: step.name.clone(),
         });
-        let (record, was_stopped) = run_step(plan, step, &shared, &stage, stop, tell)?;
+        let (record, was_stopped) =
+            run_step(plan, step, (&shared, &signed_by), &stage, stop, tell)?;
         if record.failed() > 0 {
             warnings.push(Warning::errors(
                 &record.name,
@@ -169,7 +172,8 @@ pub fn run(
             .iter()
             .map(|backend| backend.facts())
             .filter(|facts| {
-                facts.name == signed_by
+                facts.name == signed_by.backend
+                    || facts.name == signed_by.singly
                     || signing
                         .as_ref()
                         .is_some_and(|record| record.case_of(&facts.name).is_some())
@@ -183,7 +187,9 @@ pub fn run(
                 reason: refused.reason.clone(),
             })
             .collect(),
-        signed_by,
+        signed_by: signed_by.backend,
+        signed_singly_by: Some(signed_by.singly),
+        gathered: signed_by.mint.map(|mint| gathered(&mint)),
         key: key_facts(&shared, plan),
         signing: signing
             .map(serde_json::to_value)
@@ -193,6 +199,23 @@ pub fn run(
         broker,
         warnings,
     })
+}
+
+/// Who signs the assertions of a closed loop.
+struct SignedBy {
+    /// The backend of a key that is kept.
+    backend: String,
+    /// The backend of a key that is opened for every assertion.
+    singly: String,
+    /// The mint that gathers for the first, if that signs in batches.
+    mint: Option<Arc<Mint>>,
+}
+
+/// Sets a mint up for workers that share the machine with it: a thread for
+/// every other processor, since what it saves is processor time.
+fn mint_config() -> MintConfig {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    MintConfig::with_threads((cpus / 2).max(1))
 }
 
 /// What a run plays on: the credential, the endpoint and the users.
@@ -314,15 +337,36 @@ impl Stage {
         })
     }
 
-    /// Makes what the workers share; the name is that of the signing backend.
+    /// Makes what the workers share, and the mint that gathers for them if
+    /// the backend signs in batches.
     fn share(
         &self,
         plan: &Plan,
         signing: Option<&BenchRecord>,
-    ) -> Result<(Shared, String), RunError> {
-        let name = backend_name(plan, signing);
+    ) -> Result<(Shared, SignedBy), RunError> {
         let registry = Registry::compiled();
+        let name = backend_name(plan, signing);
         let backend = registry.get(&name)?;
+        let mut signer = backend.load(&self.key, plan.algorithm)?;
+        let mut signed_by = SignedBy {
+            backend: name.clone(),
+            singly: name,
+            mint: None,
+        };
+        let mut single = Arc::clone(backend);
+        if signer.batch_width() > 1 {
+            let mint = Arc::new(Mint::start(signer, mint_config()).map_err(RunError::Mint)?);
+            signer = Arc::clone(&mint) as Arc<dyn Signer>;
+            signed_by.mint = Some(mint);
+            // A key that is opened for one assertion fills no batch: whoever
+            // does that takes a library for single signatures.
+            if plan.backend.is_none()
+                && let Some((name, backend)) = self.best_single(plan, signing, &registry)
+            {
+                signed_by.singly = name;
+                single = backend;
+            }
+        }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let app = App::new(
             &self.credential,
@@ -336,16 +380,33 @@ impl Stage {
                 app,
                 sealed: self.credential.key.clone(),
                 key: Arc::clone(&self.key),
-                backend: Arc::clone(backend),
-                signer: backend.load(&self.key, plan.algorithm)?,
+                backend: single,
+                signer,
                 url: self.url.clone(),
                 timeout: plan.load.timeout.0,
                 subjects: self.subjects.clone(),
                 cache: Cache::new(Arc::clone(&clock), CACHE_MARGIN),
                 clock,
             },
-            name,
+            signed_by,
         ))
+    }
+
+    /// Finds the fastest of the compared backends that signs one by one.
+    fn best_single(
+        &self,
+        plan: &Plan,
+        signing: Option<&BenchRecord>,
+        registry: &Registry,
+    ) -> Option<(String, Arc<dyn Backend>)> {
+        let mut cases: Vec<_> = signing?.cases.iter().collect();
+        cases.sort_by(|a, b| b.per_core_per_s.total_cmp(&a.per_core_per_s));
+        cases.iter().find_map(|case| {
+            let name = &case.case.backend;
+            let backend = registry.get(name).ok()?;
+            let signer = backend.load(&self.key, plan.algorithm).ok()?;
+            (signer.batch_width() == 1).then(|| (name.clone(), Arc::clone(backend)))
+        })
     }
 
     /// Returns the member of an answer that holds the token.
@@ -482,7 +543,7 @@ fn compare(
 fn run_step(
     plan: &Plan,
     step: &StepPlan,
-    shared: &Shared,
+    (shared, signed_by): (&Shared, &SignedBy),
     stage: &Stage,
     stop: &AtomicBool,
     tell: &mut dyn FnMut(Event),
@@ -497,7 +558,13 @@ fn run_step(
     let measured = run_closed(
         &closed,
         |index| Habitual::new(shared, step.habits, index),
-        stage.broker_threads(),
+        OtherThreads {
+            helpers: signed_by
+                .mint
+                .as_ref()
+                .map_or(&[], |mint| mint.thread_ids()),
+            broker: stage.broker_threads(),
+        },
         stop,
         |progress| tell(Event::Step(progress)),
     )?;
@@ -519,6 +586,18 @@ fn run_step(
         },
         measured.was_stopped,
     ))
+}
+
+fn gathered(mint: &Mint) -> Gathered {
+    let stats = mint.stats();
+    Gathered {
+        threads: mint.thread_ids().len(),
+        batches: stats.batches.clone(),
+        lent: stats.lent,
+        mean_gathering_ns: stats
+            .mean_gathering()
+            .map(|mean| u64::try_from(mean.as_nanos()).unwrap_or(u64::MAX)),
+    }
 }
 
 fn registration(credential: &Credential, key: &PrivateKey) -> Result<AppRegistration, RunError> {
@@ -599,6 +678,9 @@ pub enum RunError {
     /// The app and the provider do not fit.
     #[error("the app and the provider do not fit")]
     App(#[from] AppError),
+    /// The mint's threads could not be started.
+    #[error("cannot start the mint's threads")]
+    Mint(#[source] std::io::Error),
     /// The load could not begin.
     #[error("the load could not begin")]
     Load(#[from] LoadError),
