@@ -9,6 +9,7 @@
 //! Nothing here decides when to sign or sends anything.
 
 pub mod builder;
+pub mod bulk;
 pub mod jti;
 pub mod template;
 

@@ -11,35 +11,58 @@
 
 pub mod arm;
 pub mod case;
+pub mod keys;
 mod message;
+mod prepare;
+pub mod probes;
 pub mod quads;
 pub mod quality;
 mod rank;
 pub mod record;
+mod results;
+pub mod scaling;
+pub mod self_test;
 mod session;
 mod tally;
-pub mod warning;
+mod warning;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+pub(crate) mod sample;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use self::case::{Case, KeyPolicy, Question};
-pub use self::message::USUAL_CLAIMS_BYTES;
+pub use self::message::{USUAL_CLAIMS_BYTES, signing_inputs};
 pub use self::quads::{Progress, TimedBy};
 pub use self::quality::QualityFacts;
-pub use self::record::{BenchRecord, CaseRecord, ComparisonRecord};
+pub use self::record::{BenchRecord, Bounded, CaseRecord, ComparisonRecord};
 pub use self::session::{ALPHA, Request, run};
-pub use self::warning::{Warning, WarningCode};
 use crate::clock::SystemClock;
+use crate::credential::SealedKey;
 use crate::signer::{Algorithm, PrivateKey, Registry, SignError};
 
 /// The backend that others are compared with if nothing else is said: the one
 /// that most Rust programs sign with.
 pub const REFERENCE: &str = "ring";
+
+/// A key to sign with, and what it is kept in.
+#[derive(Clone, Debug)]
+pub struct SigningKey {
+    /// The key, opened.
+    pub key: Arc<PrivateKey>,
+    /// Its container; needed for [`KeyPolicy::DecryptedPerCall`] alone.
+    pub sealed: Option<SealedKey>,
+}
+
+impl From<Arc<PrivateKey>> for SigningKey {
+    fn from(key: Arc<PrivateKey>) -> Self {
+        Self { key, sealed: None }
+    }
+}
 
 /// Compares backends for one key and algorithm on one thread.
 ///
@@ -60,7 +83,7 @@ pub fn quick(
 ) -> Result<BenchRecord, BenchError> {
     let request = Request {
         registry: &Registry::compiled(),
-        keys: std::slice::from_ref(key),
+        keys: &[Arc::clone(key).into()],
         backends: names,
         algorithms: &[algorithm],
         threads: &[1],

@@ -28,6 +28,9 @@ pub const MOST_BLOCK: Duration = Duration::from_millis(10);
 /// A lower quartile needs four; more would only make quads fewer.
 pub const MOST_OPERATIONS: usize = 4;
 
+/// Blocks from which an arm's speed and nature are read before it is measured.
+const WARM_UP_BLOCKS: usize = 4;
+
 /// Two arms that are compared, by their places in the list of arms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
@@ -45,8 +48,8 @@ pub struct Pair {
 pub enum TimedBy {
     /// CPU time of the signing threads: blind to preemption by others.
     ThreadCpu,
-    /// CPU time of the whole process, for a library that works on threads of
-    /// its own.
+    /// CPU time of the whole process, for a library that is known to work on
+    /// threads of its own. It counts what other threads of the program do.
     ProcessCpu,
     /// Wall time, for signatures that wait for something, and for what
     /// several threads do to each other.
@@ -197,8 +200,6 @@ impl Running {
             // Both sides are read from one clock, the more inclusive one.
             if a == TimedBy::Wall || b == TimedBy::Wall {
                 TimedBy::Wall
-            } else if a == TimedBy::ProcessCpu || b == TimedBy::ProcessCpu {
-                TimedBy::ProcessCpu
             } else {
                 TimedBy::ThreadCpu
             }
@@ -336,44 +337,43 @@ fn warm_up(arms: &mut [Box<dyn Arm + '_>]) -> Result<(usize, Vec<TimedBy>), (usi
     let mut longest = 1.0_f64;
     for (at, arm) in arms.iter_mut().enumerate() {
         let failed = |error| (at, error);
+        let mut block = Block::default();
         arm.set_signatures_per_operation(arm.least_signatures());
         // The first signatures fill caches, tables and blinding pools.
-        let mut block = Block::default();
         arm.run(2, &mut block).map_err(failed)?;
-        block.clear();
-        arm.run(3, &mut block).map_err(failed)?;
-        let signature = quantile_of(&mut block.wall_ns, 0.0).unwrap_or(1.0).max(1.0);
+        let mut lowest = |arm: &mut Box<dyn Arm + '_>, operations| {
+            block.clear();
+            // Somebody else may have the processor during a whole block.
+            for _ in 0..WARM_UP_BLOCKS {
+                arm.run(operations, &mut block)?;
+            }
+            let lowest = |values: &mut [f64]| quantile_of(values, 0.0).unwrap_or(1.0).max(1.0);
+            Ok((lowest(&mut block.cpu_ns), lowest(&mut block.wall_ns)))
+        };
+        let (_, signature) = lowest(arm, 1).map_err(failed)?;
         let wanted = (LEAST_OPERATION.as_nanos() as f64 / signature).ceil();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let signatures = (wanted as usize).max(arm.least_signatures());
         arm.set_signatures_per_operation(signatures);
+        let (_, wall) = lowest(arm, 2).map_err(failed)?;
+        longest = longest.max(wall * signatures as f64);
         block.clear();
-        arm.run(MOST_OPERATIONS, &mut block).map_err(failed)?;
-        natures.push(nature(&mut block));
-        let fastest = quantile_of(&mut block.wall_ns, 0.0).unwrap_or(1.0);
-        longest = longest.max(fastest * signatures as f64);
+        for _ in 0..WARM_UP_BLOCKS {
+            arm.run_alone(2, &mut block).map_err(failed)?;
+        }
+        let cpu = quantile_of(&mut block.cpu_ns, 0.0).unwrap_or(1.0);
+        let wall = quantile_of(&mut block.wall_ns, 0.0).unwrap_or(1.0);
+        // Preemption lifts single operations, waiting lifts the fastest too.
+        natures.push(if cpu < 0.8 * wall {
+            TimedBy::Wall
+        } else {
+            TimedBy::ThreadCpu
+        });
     }
     let fitting = (MOST_BLOCK.as_nanos() as f64 / longest).floor();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let operations = (fitting as usize).clamp(1, MOST_OPERATIONS);
     Ok((operations, natures))
-}
-
-/// Finds out where an arm spends its time.
-fn nature(block: &mut Block) -> TimedBy {
-    // Preemption lifts single operations, waiting lifts the fastest as well.
-    let cpu = quantile_of(&mut block.cpu_ns, 0.0).unwrap_or(0.0);
-    let wall = quantile_of(&mut block.wall_ns, 0.0).unwrap_or(0.0);
-    let helpers = block.process_cpu_ns - block.thread_cpu_ns;
-    // Other threads of this program do some work of their own, such as
-    // drawing a progress bar; a helper that signs does a share of it.
-    if helpers > 0.25 * block.thread_cpu_ns.max(1.0) {
-        TimedBy::ProcessCpu
-    } else if cpu < 0.8 * wall {
-        TimedBy::Wall
-    } else {
-        TimedBy::ThreadCpu
-    }
 }
 
 #[cfg(test)]
@@ -476,8 +476,11 @@ mod tests {
         ];
         let outcome = run(&machine, arms, &[FIRST], &schedule(1));
         let journal = machine.journal.lock();
-        // Each arm is warmed up with three blocks first.
-        let quads: Vec<_> = journal[6..].chunks(4).map(<[usize]>::to_vec).collect();
+        // Both arms are warmed up first.
+        let quads: Vec<_> = journal[2 * (1 + 3 * WARM_UP_BLOCKS)..]
+            .chunks(4)
+            .map(<[usize]>::to_vec)
+            .collect();
         assert_eq!(quads.len(), outcome.pairs[0].comparison.len());
         let abba = quads.iter().filter(|quad| **quad == [0, 1, 1, 0]).count();
         let baab = quads.iter().filter(|quad| **quad == [1, 0, 0, 1]).count();

@@ -4,12 +4,15 @@
 //! Units stand in the names of the fields; a fact that could not be measured
 //! is null, never zero.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::case::{Case, Question};
 use super::quads::TimedBy;
 use super::quality::QualityFacts;
-use super::warning::Warning;
+use super::scaling::Scaling;
+use crate::record::{Host, Warning};
 use crate::signer::{Facts, KeyKind};
 use crate::stats::{Estimate, Tolerance, Verdict};
 
@@ -42,8 +45,14 @@ pub struct BenchRecord {
     pub cases: Vec<CaseRecord>,
     /// What was found about pairs of cases.
     pub comparisons: Vec<ComparisonRecord>,
+    /// What more threads yield, where several numbers were asked for.
+    pub scaling: Vec<Scaling>,
     /// What was asked for and left out.
     pub refused: Vec<RefusedCase>,
+    /// Why cycles could not be counted, if they could not.
+    pub cycles_unavailable: Option<String>,
+    /// The machine.
+    pub host: Host,
     /// How disturbed the machine was.
     pub quality: QualityFacts,
     /// What a reader must know.
@@ -84,8 +93,12 @@ pub struct KeyFacts {
     pub kind: KeyKind,
     /// The size of the modulus, or of the field, in bits.
     pub bits: usize,
+    /// The public exponent of an RSA key, if it has at most 64 bits.
+    pub public_exponent: Option<u64>,
     /// Has it more than two primes?
     pub is_multi_prime: bool,
+    /// What the key is kept in: container, key derivation and cipher.
+    pub container: Option<String>,
     /// The SHA-256 of the public key (`SubjectPublicKeyInfo`), in hex.
     pub spki_sha256: Option<String>,
 }
@@ -157,6 +170,21 @@ pub struct Bounded {
     pub lower: f64,
     /// The upper bound.
     pub upper: f64,
+}
+
+impl fmt::Display for Bounded {
+    /// Shows the ratio and how far the farther bound is: `2.40 ±0.02`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let off = (self.upper - self.ratio).max(self.ratio - self.lower);
+        // As many digits as the bounds are worth, and two for most eyes.
+        let worth = if off > 0.0 { -off.log10() } else { 4.0 };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let digits = worth
+            .ceil()
+            .clamp(if self.ratio < 10.0 { 2.0 } else { 0.0 }, 4.0) as usize;
+        let text = format!("{:.digits$} ±{off:.digits$}", self.ratio);
+        f.pad(&text)
+    }
 }
 
 impl From<Estimate> for Bounded {
@@ -232,4 +260,39 @@ pub struct RefusedCase {
     pub case: Case,
     /// Why, in a sentence's fragment.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_shows_the_digits_that_its_bounds_are_worth() {
+        let shown = |ratio: f64, off: f64| {
+            Bounded {
+                ratio,
+                lower: ratio - off,
+                upper: ratio + off / 2.0,
+            }
+            .to_string()
+        };
+        assert_eq!(shown(2.398_34, 0.004), "2.398 ±0.004");
+        assert_eq!(shown(2.398_34, 0.2), "2.40 ±0.20");
+        assert_eq!(shown(153.2, 2.0), "153 ±2");
+        assert_eq!(shown(0.012_34, 0.000_2), "0.0123 ±0.0002");
+        assert_eq!(shown(1.0, 0.0), "1.0000 ±0.0000");
+    }
+
+    #[test]
+    fn times_become_speeds() {
+        let times = Estimate {
+            log_ratio: -2.0_f64.ln(),
+            lower: -4.0_f64.ln(),
+            upper: 0.0,
+        };
+        let speeds = Bounded::from(times);
+        assert!((speeds.ratio - 2.0).abs() < 1e-12);
+        assert!((speeds.lower - 1.0).abs() < 1e-12);
+        assert!((speeds.upper - 4.0).abs() < 1e-12);
+    }
 }

@@ -4,28 +4,23 @@
 //! share one schedule of quads. A case that cannot be made is left out with
 //! its reason, and the rest goes on.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::arm::{Arm, PooledArm, SignerArm};
-use super::case::{Case, KeyPolicy, Question, cell_of, questions, reference_of};
-use super::message::signing_inputs;
-use super::quads::{Outcome, Pair, PairOutcome, Progress, Schedule, TimedBy, compare};
+use super::arm::Arm;
+use super::case::{Case, KeyPolicy, Question, questions, reference_of};
+use super::prepare::{Ready, prepare};
+use super::quads::{Pair, Progress, Schedule, TimedBy, compare};
 use super::quality::Counters;
-use super::rank::{Standing, ranks};
-use super::record::{
-    BenchRecord, Bounded, CaseRecord, ComparisonRecord, KeyFacts, Latency, RefusedCase,
-    SCHEMA_VERSION, SpeedRatio,
-};
-use super::tally::Tally;
-use super::{BenchError, warning};
+use super::record::{BenchRecord, SCHEMA_VERSION};
+use super::results::{self, case_records, comparison_records};
+use super::scaling::scalings;
+use super::{BenchError, SigningKey, warning};
 use crate::clock::Clock;
-use crate::signer::{Algorithm, PrivateKey, Registry, SignError, Signer};
-use crate::stats::multiple::holm;
+use crate::record::Host;
+use crate::signer::{Algorithm, Registry};
 use crate::stats::paired::CHANNELS;
-use crate::stats::serial::lag1;
-use crate::stats::{Looks, Tolerance, Verdict};
+use crate::stats::{Looks, Tolerance};
 
 /// The chance of any wrong verdict or order in a record, both sides together.
 ///
@@ -46,7 +41,7 @@ pub struct Request<'a> {
     /// The backends that there are.
     pub registry: &'a Registry,
     /// The keys to sign with; each serves the algorithms of its kind.
-    pub keys: &'a [Arc<PrivateKey>],
+    pub keys: &'a [SigningKey],
     /// The names of the backends to compare.
     pub backends: &'a [String],
     /// The algorithms.
@@ -110,7 +105,7 @@ pub fn run(
         .map(|(baseline, candidate, question)| Pair {
             baseline: *baseline,
             candidate: *candidate,
-            by: (*question == Question::Threads).then_some(TimedBy::Wall),
+            by: deciding_clock(&ready, *baseline, *candidate, *question),
         })
         .collect();
     let share = request.budget / u32::try_from(pairs.len()).unwrap_or(u32::MAX).max(1);
@@ -138,370 +133,47 @@ pub fn run(
     let mut record = BenchRecord {
         schema_version: SCHEMA_VERSION,
         seed: request.seed,
-        budget_ns: whole_ns(request.budget),
-        took_ns: whole_ns(took),
+        budget_ns: results::whole_ns(request.budget),
+        took_ns: results::whole_ns(took),
         is_stopped: outcome.is_stopped,
         alpha: ALPHA,
         tolerance: schedule.tolerance,
-        keys: request.keys.iter().map(|key| key_facts(key)).collect(),
+        keys: request.keys.iter().map(results::key_facts).collect(),
         backends: request
             .registry
             .iter()
             .map(|backend| backend.facts())
             .filter(|facts| cases.iter().any(|case| case.backend == facts.name))
             .collect(),
-        cases: case_records(&cases, &outcome, &asked, request.reference),
+        cases: case_records(&ready, &outcome, &asked, request.reference),
         comparisons: comparison_records(&cases, &outcome, &asked, &schedule),
+        scaling: Vec::new(),
         refused,
+        cycles_unavailable: results::cycles_unavailable(&ready[0]),
+        host: Host::detect(),
         quality: Counters::now().since(&before, took),
         warnings: Vec::new(),
     };
     let reference = reference_of(&cases, 0, request.reference);
-    let totals = totals(&outcome.tallies);
-    record.quality.preempted_share = totals.0;
-    record.quality.wall_per_cpu = totals.1;
-    record.quality.drift = drift(outcome.tallies[reference].cpu_floors_ns());
+    results::complete(&mut record.quality, &outcome.tallies, reference);
+    record.scaling = scalings(&record.cases, &record.comparisons);
     record.warnings = warning::warnings(&record);
     Ok(record)
 }
 
-/// A case with the signer that was made for it.
-struct Ready {
-    case: Case,
-    signer: Arc<dyn Signer>,
-    messages: Arc<[Vec<u8>]>,
-}
-
-impl Ready {
-    fn arm(&self) -> Result<Box<dyn Arm>, BenchError> {
-        Ok(if self.case.threads == 1 {
-            Box::new(SignerArm::new(
-                Arc::clone(&self.signer),
-                Arc::clone(&self.messages),
-            ))
-        } else {
-            Box::new(PooledArm::new(
-                &self.signer,
-                &self.messages,
-                self.case.threads,
-            )?)
-        })
+/// Names the clock that decides, where the arms alone would not tell it.
+fn deciding_clock(
+    ready: &[Ready],
+    baseline: usize,
+    candidate: usize,
+    question: Question,
+) -> Option<TimedBy> {
+    // What threads do to each other is lost time, not used time.
+    if question == Question::Threads {
+        return Some(TimedBy::Wall);
     }
-}
-
-/// Makes the signers of every cell and leaves out what cannot be made.
-fn prepare(request: &Request<'_>) -> (Vec<Ready>, Vec<RefusedCase>) {
-    let mut ready = Vec::new();
-    let mut refused = Vec::new();
-    for algorithm in request.algorithms {
-        for key in request
-            .keys
-            .iter()
-            .filter(|key| key.kind() == algorithm.key_kind())
-        {
-            let (loaded, left_out) = request.registry.agreeing(request.backends, key, *algorithm);
-            for (policy, threads, claims_bytes) in cells(request) {
-                let case = |backend: &str| Case {
-                    backend: backend.to_owned(),
-                    algorithm: *algorithm,
-                    key_bits: key.bits(),
-                    threads,
-                    key_policy: policy,
-                    claims_bytes,
-                };
-                let messages = signing_inputs(*algorithm, claims_bytes);
-                for loaded in &loaded {
-                    match under_policy(request.registry, loaded, key, *algorithm, policy) {
-                        Ok(signer) => ready.push(Ready {
-                            case: case(&loaded.name),
-                            signer,
-                            messages: Arc::clone(&messages),
-                        }),
-                        Err(reason) => refused.push(RefusedCase {
-                            case: case(&loaded.name),
-                            reason,
-                        }),
-                    }
-                }
-                refused.extend(left_out.iter().map(|left_out| RefusedCase {
-                    case: case(&left_out.name),
-                    reason: left_out.reason.clone(),
-                }));
-            }
-        }
-    }
-    (ready, refused)
-}
-
-fn cells(request: &Request<'_>) -> Vec<(KeyPolicy, usize, usize)> {
-    let mut cells = Vec::new();
-    for policy in request.key_policies {
-        for threads in request.threads {
-            for claims_bytes in request.claims_bytes {
-                cells.push((*policy, (*threads).max(1), *claims_bytes));
-            }
-        }
-    }
-    cells
-}
-
-fn under_policy(
-    registry: &Registry,
-    loaded: &crate::signer::registry::Loaded,
-    key: &Arc<PrivateKey>,
-    algorithm: Algorithm,
-    policy: KeyPolicy,
-) -> Result<Arc<dyn Signer>, String> {
-    match policy {
-        KeyPolicy::Reused => Ok(Arc::clone(&loaded.signer)),
-        KeyPolicy::ParsedPerCall => {
-            let backend = registry.get(&loaded.name).map_err(|e| e.to_string())?;
-            Ok(Arc::new(ParsedPerCall {
-                backend: Arc::clone(backend),
-                key: Arc::clone(key),
-                algorithm,
-                len: loaded.signer.signature_len(),
-            }))
-        }
-        KeyPolicy::DecryptedPerCall => Err("the key is not encrypted".into()),
-    }
-}
-
-/// Makes a signer of the key for every signature, as careless programs do.
-struct ParsedPerCall {
-    backend: Arc<dyn crate::signer::Backend>,
-    key: Arc<PrivateKey>,
-    algorithm: Algorithm,
-    len: usize,
-}
-
-impl Signer for ParsedPerCall {
-    fn signature_len(&self) -> usize {
-        self.len
-    }
-
-    fn sign(&self, message: &[u8], signature: &mut [u8]) -> Result<(), SignError> {
-        self.backend
-            .load(&self.key, self.algorithm)
-            .map_err(|_| SignError::Backend { backend: "bench" })?
-            .sign(message, signature)
-    }
-}
-
-fn case_records(
-    cases: &[Case],
-    outcome: &Outcome,
-    asked: &[(usize, usize, Question)],
-    reference: &str,
-) -> Vec<CaseRecord> {
-    let against_reference = |case: usize| -> Option<&PairOutcome> {
-        asked
-            .iter()
-            .position(|(_, candidate, question)| {
-                *candidate == case && *question == Question::Backend
-            })
-            .map(|at| &outcome.pairs[at])
-    };
-    (0..cases.len())
-        .map(|at| {
-            let cell = cell_of(cases, at);
-            let is_reference = reference_of(cases, at, reference) == at;
-            let standings: Vec<Standing> = cell
-                .iter()
-                .map(|case| match against_reference(*case) {
-                    Some(pair) => Standing::from_channels(pair.floor, pair.mean),
-                    None => Standing::baseline(),
-                })
-                .collect();
-            let place = cell.iter().position(|case| *case == at).unwrap_or(0);
-            let speed = against_reference(at).and_then(|pair| {
-                Some(SpeedRatio {
-                    floor: pair.floor?.into(),
-                    mean: pair.mean?.into(),
-                })
-            });
-            let rank = ranks(&standings)[place];
-            case_record(&cases[at], &outcome.tallies[at], rank, is_reference, speed)
-        })
-        .collect()
-}
-
-fn case_record(
-    case: &Case,
-    tally: &Tally,
-    rank: usize,
-    is_reference: bool,
-    speed: Option<SpeedRatio>,
-) -> CaseRecord {
-    let process_per_thread_cpu = tally.mean_process_cpu_ns() / tally.mean_cpu_ns().max(1e-9);
-    let per_s = |ns: f64| if ns > 0.0 { 1e9 / ns } else { 0.0 };
-    let spread = tally.cpu_floor_spread_ns().unwrap_or_default();
-    CaseRecord {
-        case: case.clone(),
-        is_reference,
-        rank,
-        signatures: tally.signatures(),
-        blocks: tally.blocks() as u64,
-        per_core_per_s: per_s(tally.cpu_floor_ns().unwrap_or(0.0)),
-        per_core_spread_per_s: (per_s(spread.1), per_s(spread.0)),
-        mean_per_core_per_s: per_s(tally.mean_cpu_ns()),
-        total_per_s: tally.threads() as f64 * per_s(tally.wall_floor_ns().unwrap_or(0.0)),
-        achieved_per_s: tally.achieved_per_s(),
-        utilisation: tally.utilisation(),
-        process_per_thread_cpu,
-        speed,
-        latency: latency(tally),
-        rust_allocations: None,
-        rust_allocated_bytes: None,
-        cycles: None,
-        load_ns: None,
-        decrypt_and_load_ns: None,
-    }
-}
-
-fn comparison_records(
-    cases: &[Case],
-    outcome: &Outcome,
-    asked: &[(usize, usize, Question)],
-    schedule: &Schedule,
-) -> Vec<ComparisonRecord> {
-    let verdicts = stepped_down(outcome, asked, schedule);
-    asked
-        .iter()
-        .zip(&outcome.pairs)
-        .zip(verdicts)
-        .map(|(((baseline, candidate, question), pair), verdict)| {
-            ComparisonRecord {
-                question: *question,
-                baseline: *baseline,
-                // The second arm of the null control is the same case.
-                candidate: if *candidate < cases.len() {
-                    *candidate
-                } else {
-                    *baseline
-                },
-                timed_by: pair.by,
-                verdict,
-                floor: pair.floor,
-                mean: pair.mean,
-                // Wall time of a signature on its thread, not of the pool: its
-                // ratio is the efficiency of a thread.
-                efficiency: (*question == Question::Threads)
-                    .then(|| pair.floor.map(Bounded::from))
-                    .flatten(),
-                looks: pair.looks,
-                spent_ns: whole_ns(pair.spent),
-                lag1: lag1(pair.comparison.floor_log_ratios()),
-                floor_log_ratios: pair.comparison.floor_log_ratios().to_vec(),
-                mean_log_ratios: pair.comparison.mean_log_ratios(),
-            }
-        })
-        .collect()
-}
-
-/// Decides what Bonferroni's bounds left open, where Holm's procedure can:
-/// findings among the other pairs need no share of the error any more.
-///
-/// The null control is no member of the family; it is judged by its bounds.
-fn stepped_down(
-    outcome: &Outcome,
-    asked: &[(usize, usize, Question)],
-    schedule: &Schedule,
-) -> Vec<Verdict> {
-    let looks = schedule.looks.at().len() as f64;
-    let members: Vec<usize> = (0..asked.len())
-        .filter(|at| asked[*at].2 != Question::NullControl)
-        .collect();
-    let p_values: Vec<(f64, f64)> = members
-        .iter()
-        .map(|at| outcome.pairs[*at].comparison.p_values(schedule.tolerance))
-        .collect();
-    let smaller: Vec<f64> = p_values
-        .iter()
-        .map(|(slower, faster)| (2.0 * looks * slower.min(*faster)).min(1.0))
-        .collect();
-    let mut verdicts: Vec<Verdict> = outcome.pairs.iter().map(|pair| pair.verdict).collect();
-    for ((at, (slower, faster)), adjusted) in members.iter().zip(p_values).zip(holm(&smaller)) {
-        if verdicts[*at] == Verdict::Inconclusive && adjusted <= ALPHA {
-            verdicts[*at] = if slower < faster {
-                Verdict::Regressed
-            } else {
-                Verdict::Improved
-            };
-        }
-    }
-    verdicts
-}
-
-fn latency(tally: &Tally) -> Latency {
-    /// Signatures beyond a percentile that make it worth showing.
-    const BEYOND: f64 = 20.0;
-    let histogram = tally.latency_ns();
-    let at = |quantile: f64| {
-        let beyond = histogram.len() as f64 * (1.0 - quantile);
-        (beyond >= BEYOND).then(|| histogram.value_at_quantile(quantile))
-    };
-    Latency {
-        min_ns: histogram.min(),
-        p50_ns: at(0.5),
-        p90_ns: at(0.9),
-        p99_ns: at(0.99),
-        p999_ns: at(0.999),
-        max_ns: histogram.max(),
-    }
-}
-
-/// Returns the share of preempted operations and wall over CPU time.
-fn totals(tallies: &[Tally]) -> (f64, f64) {
-    let operations: u64 = tallies.iter().map(Tally::operations).sum();
-    let weighted = |of: fn(&Tally) -> f64| {
-        tallies
-            .iter()
-            .map(|tally| of(tally) * tally.operations() as f64)
-            .sum::<f64>()
-            / operations.max(1) as f64
-    };
-    let utilisation = weighted(Tally::utilisation);
-    (
-        weighted(Tally::preempted_share),
-        if utilisation > 0.0 {
-            1.0 / utilisation
-        } else {
-            0.0
-        },
-    )
-}
-
-/// Compares the last quarter of a series with the first.
-fn drift(floors: &[f64]) -> Option<f64> {
-    use crate::stats::order::quantile_of;
-    let quarter = floors.len() / 4;
-    if quarter < 5 {
-        return None;
-    }
-    let first = quantile_of(&mut floors[..quarter].to_vec(), 0.5)?;
-    let last = quantile_of(&mut floors[floors.len() - quarter..].to_vec(), 0.5)?;
-    Some(last / first)
-}
-
-fn key_facts(key: &PrivateKey) -> KeyFacts {
-    use std::fmt::Write as _;
-    KeyFacts {
-        kind: key.kind(),
-        bits: key.bits(),
-        is_multi_prime: key.is_multi_prime(),
-        spki_sha256: key.public_key().map(|public| {
-            public
-                .fingerprint()
-                .iter()
-                .fold(String::new(), |mut hex, byte| {
-                    let _ = write!(hex, "{byte:02x}");
-                    hex
-                })
-        }),
-    }
-}
-
-fn whole_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    // The second arm of the null control is the baseline's once more.
+    let candidate = ready.get(candidate).unwrap_or(&ready[baseline]);
+    (ready[baseline].has_hidden_threads || candidate.has_hidden_threads)
+        .then_some(TimedBy::ProcessCpu)
 }

@@ -48,10 +48,13 @@ impl<'a> Form<'a> {
     ///
     /// The first fault of the body.
     pub fn parse(body: &'a [u8]) -> Result<Self, FormError> {
-        let body = std::str::from_utf8(body).map_err(|_| FormError::Utf8)?;
         // Form serializers escape everything outside of printable ASCII; what
-        // stands there unescaped was put together by hand.
-        if body.bytes().any(|byte| !(0x21..=0x7e).contains(&byte)) {
+        // stands there unescaped was put together by hand. Without an early
+        // exit, the compiler looks at many bytes at once.
+        let is_printable = |byte: &u8| (0x21..=0x7e).contains(byte);
+        let is_escaped = body.iter().fold(true, |all, byte| all & is_printable(byte));
+        let body = std::str::from_utf8(body).map_err(|_| FormError::Utf8)?;
+        if !is_escaped {
             return Err(FormError::Raw);
         }
         let mut form = Self {
@@ -95,7 +98,8 @@ impl Drop for Form<'_> {
 }
 
 fn decode(text: &str) -> Result<Cow<'_, str>, FormError> {
-    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+    let is_escape = |byte: u8| byte == b'%' || byte == b'+';
+    if !text.bytes().fold(false, |any, byte| any | is_escape(byte)) {
         return Ok(Cow::Borrowed(text));
     }
     let mut decoded = Vec::with_capacity(text.len());

@@ -124,7 +124,6 @@ impl Server {
         // Answers are small and whole; waiting to fill a segment would only
         // add the peer's delayed acknowledgement to the response time.
         let _ = stream.set_nodelay(true);
-        let was_asked = Arc::new(AtomicBool::new(false));
         let is_ambiguous = Arc::new(AtomicBool::new(false));
         let stream = Wire::new(
             stream,
@@ -132,7 +131,6 @@ impl Server {
             self.endpoint.limits.write_timeout,
         );
         let service = service_fn(|request: Request<Incoming>| {
-            was_asked.store(true, Ordering::Relaxed);
             add(&self.endpoint.counters.requests);
             let is_clear = !is_ambiguous.load(Ordering::Relaxed);
             let answer = match routes::check_head(&request, is_clear) {
@@ -154,10 +152,9 @@ impl Server {
             _ = connection.as_mut() => return,
             _ = stopping.wait_for(|is_stopping| *is_stopping) => {}
         }
-        if was_asked.load(Ordering::Relaxed) {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
+        // Ends at once if no request is under way.
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::oauth::Refusal;
 
@@ -37,6 +37,8 @@ pub struct Stats {
     /// Requests to other addresses than the token endpoint.
     pub others: u64,
     /// Token requests that were refused, by reason; those that occurred.
+    /// Written as a map.
+    #[serde(serialize_with = "as_map")]
     pub refused: Vec<(Refusal, u64)>,
 }
 
@@ -97,4 +99,32 @@ impl Stats {
 /// Counts one more.
 pub(super) fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn as_map<S: Serializer>(refused: &[(Refusal, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(refused.iter().map(|(refusal, count)| (refusal, count)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_occurred_is_in_a_reading() {
+        let counters = Counters::default();
+        add(&counters.granted);
+        counters.refuse(Refusal::ReplayedJti);
+        counters.refuse(Refusal::ReplayedJti);
+        counters.refuse(Refusal::RateLimited);
+        let stats = counters.read();
+        assert_eq!(stats.granted, 1);
+        assert_eq!(stats.refused(Refusal::ReplayedJti), 2);
+        assert_eq!(stats.refused(Refusal::Expired), 0);
+        assert_eq!(stats.refused_total(), 3);
+        let json = serde_json::to_value(&stats).unwrap();
+        assert_eq!(
+            json["refused"],
+            serde_json::json!({"replayed_jti": 2, "rate_limited": 1})
+        );
+    }
 }

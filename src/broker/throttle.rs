@@ -53,7 +53,9 @@ impl Throttle {
         self.due
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
             .map(|_| ())
-            .map_err(|due| Duration::from_nanos(due.saturating_sub(now_ns + self.tolerance)))
+            .map_err(|due| {
+                Duration::from_nanos(due.saturating_sub(now_ns.saturating_add(self.tolerance)))
+            })
     }
 }
 

@@ -240,6 +240,12 @@ fn summarise(stats: &Stats) {
         stats.requests,
         stats.connections
     );
+    if stats.accept_errors > 0 {
+        eprintln!(
+            "mintmark: {} times no connection could be accepted; raise the limit of open files (ulimit -n)",
+            stats.accept_errors
+        );
+    }
     for (refusal, count) in &stats.refused {
         eprintln!(
             "mintmark: {count} × {} {}: {}",

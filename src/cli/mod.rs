@@ -7,8 +7,12 @@
 
 mod app_flags;
 mod backends;
+mod bench;
 mod broker;
+mod capacity;
+mod load;
 mod run;
+mod scenario;
 mod sign;
 mod stop;
 mod token;
@@ -30,6 +34,10 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Flags),
+    Load(Box<load::Flags>),
+    Capacity(capacity::Flags),
+    Scenario(scenario::Flags),
+    Bench(Box<bench::Flags>),
     Backends(backends::Flags),
     Broker(broker::Flags),
     Sign(sign::Flags),
@@ -54,6 +62,10 @@ pub fn main() -> Exit {
     };
     let outcome = match &flags.verb {
         Verb::Run(flags) => run::run(flags),
+        Verb::Load(flags) => load::run(flags),
+        Verb::Capacity(flags) => capacity::run(flags),
+        Verb::Scenario(flags) => scenario::run(flags),
+        Verb::Bench(flags) => bench::run(flags),
         Verb::Backends(flags) => backends::run(flags),
         Verb::Broker(flags) => broker::run(flags),
         Verb::Sign(flags) => sign::run(flags),

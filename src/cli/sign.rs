@@ -1,14 +1,17 @@
 //! `mintmark sign`: one assertion, or many.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::app_flags::AppFlags;
 use super::{Exit, Failure};
-use crate::clock::{Clock, SystemClock};
+use crate::assertion::bulk::{BulkError, write_lines};
+use crate::clock::SystemClock;
 
 /// Signs assertions and writes them, one a line.
 #[derive(Debug, Args)]
@@ -27,6 +30,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
+    /// Threads that sign; as many as there are processors if not given.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
     /// The token endpoint, where the profile wants it as the audience.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
@@ -34,31 +41,47 @@ pub(super) struct Flags {
 
 pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     let bound = flags.app.bind(flags.url.as_deref())?;
-    let mut builder = bound.app.builder().map_err(Failure::usage)?;
+    let threads = match flags.threads {
+        Some(threads) => threads.get(),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    // More threads than blocks would have nothing to do.
+    let useful = usize::try_from(flags.count.div_ceil(64)).unwrap_or(usize::MAX);
+    let builders = (0..threads.min(useful).max(1))
+        .map(|_| bound.app.builder())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Failure::usage)?;
     let mut out: Box<dyn Write> = match &flags.out {
-        Some(path) => Box::new(File::create(path).map_err(|error| {
+        Some(path) => Box::new(create_private(path).map_err(|error| {
             Failure::usage(format!("cannot write {}: {error}", path.display()))
         })?),
         None => Box::new(io::stdout().lock()),
     };
-    let mut out = BufWriter::with_capacity(1 << 16, &mut out);
-    let clock = SystemClock::new();
-    let mut line = Vec::new();
-    let written = (|| {
-        for _ in 0..flags.count {
-            line.clear();
-            builder
-                .write(clock.unix(), &bound.subject, &*bound.signer, &mut line)
-                .map_err(io::Error::other)?;
-            line.push(b'\n');
-            out.write_all(&line)?;
-        }
-        out.flush()
-    })();
+    let written = write_lines(
+        builders,
+        &*bound.signer,
+        &bound.subject,
+        &SystemClock::new(),
+        flags.count,
+        &mut out,
+    );
     match written {
         Ok(()) => Ok(Exit::Success),
         // The reader has enough, as `head` has.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Success),
+        Err(BulkError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(Exit::Success)
+        }
         Err(error) => Err(Failure::failed(error)),
     }
+}
+
+/// Makes a file that only its owner reads: an assertion is worth a token as
+/// long as it lives.
+fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
 }

@@ -13,12 +13,26 @@ pub mod algorithm;
 #[allow(unsafe_code)]
 pub mod batch;
 pub mod key;
+pub mod mint;
 pub mod registry;
 
 mod aws_lc;
+#[cfg(feature = "boring")]
+mod boring;
+mod cpu;
+mod graviola;
 mod jsonwebtoken;
+#[cfg(feature = "openssl")]
+mod openssl;
+mod pkcs11;
+mod pool;
 mod ring;
 mod rust_crypto;
+
+#[cfg(all(feature = "openssl", feature = "boring"))]
+compile_error!(
+    "OpenSSL and BoringSSL export the same symbols: enable one of the features `openssl` and `boring`"
+);
 
 use std::sync::Arc;
 
@@ -26,6 +40,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::algorithm::{Algorithm, KeyKind};
 pub use self::key::{KeyError, PrivateKey, PublicKey};
+pub use self::mint::{Mint, MintConfig, MintError, MintStats, Signed};
 pub use self::registry::{Registry, verify};
 
 /// Signs messages with one key and one algorithm.
@@ -93,7 +108,7 @@ pub trait Backend: Send + Sync {
 }
 
 /// What is known about a backend, shown beside its figures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// The name by which flags, scenarios and records call the backend.
@@ -111,6 +126,18 @@ pub struct Facts {
     /// Is a signature checked with the public key before it is handed out
     /// (Boneh, DeMillo, Lipton 1997)?
     pub fault_check: String,
+    /// The algorithms that it signs.
+    pub algorithms: Vec<Algorithm>,
+    /// The instruction-set extensions of this processor that its code for
+    /// signing looks for and finds, by their usual names.
+    pub cpu_features: Vec<String>,
+    /// The threads of its own that the library signs on, if it does; CPU time
+    /// of the calling thread alone would then flatter it.
+    pub hidden_threads: Option<String>,
+    /// Does the library take the key as bytes and parse it for every signature?
+    pub parses_key_per_signature: bool,
+    /// Known advisories about timing or other side channels, with their status.
+    pub advisories: Vec<String>,
     /// What a reader of the figures must know besides.
     pub caveats: Vec<String>,
 }

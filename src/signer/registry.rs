@@ -5,11 +5,15 @@
 //! same bytes everywhere, and every signature must verify; a backend that
 //! disagrees is refused with the reason.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
+use aws_lc_rs::signature::{
+    self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, UnparsedPublicKey, VerificationAlgorithm,
+};
+use serde::Serialize;
 
-use super::{Algorithm, Backend, PrivateKey, PublicKey, Signer};
+use super::{Algorithm, Backend, KeyKind, PrivateKey, PublicKey, Signer};
 
 /// The backends that are compiled in, by name.
 pub struct Registry {
@@ -25,10 +29,38 @@ impl Registry {
                 Arc::new(super::batch::Batch::detect()),
                 Arc::new(super::aws_lc::AwsLc),
                 Arc::new(super::ring::Ring),
-                Arc::new(super::rust_crypto::RustCrypto),
-                Arc::new(super::jsonwebtoken::JsonWebToken),
+                Arc::new(super::graviola::Graviola),
+                Arc::new(super::rust_crypto::RustCrypto { is_blinded: true }),
+                Arc::new(super::rust_crypto::RustCrypto { is_blinded: false }),
+                #[cfg(feature = "openssl")]
+                Arc::new(super::openssl::OpenSsl),
+                #[cfg(feature = "boring")]
+                Arc::new(super::boring::Boring),
+                Arc::new(super::jsonwebtoken::JsonWebToken::AwsLc),
+                #[cfg(feature = "jsonwebtoken-rust-crypto")]
+                Arc::new(super::jsonwebtoken::JsonWebToken::RustCrypto),
+                Arc::new(super::pkcs11::Token),
             ],
         }
+    }
+
+    /// Lists the backends that this build lacks, and the feature that brings
+    /// each of them.
+    #[must_use]
+    pub fn absent() -> Vec<Absent> {
+        let all = [
+            ("openssl", "openssl", cfg!(feature = "openssl")),
+            ("boring", "boring", cfg!(feature = "boring")),
+            (
+                "jsonwebtoken-rust-crypto",
+                "jsonwebtoken-rust-crypto",
+                cfg!(feature = "jsonwebtoken-rust-crypto"),
+            ),
+        ];
+        all.into_iter()
+            .filter(|(.., is_there)| !is_there)
+            .map(|(name, feature, _)| Absent { name, feature })
+            .collect()
     }
 
     /// Makes a registry of other backends, as tests do.
@@ -81,17 +113,11 @@ impl Registry {
         let mut refused = Vec::new();
         let mut expected: Option<(String, Vec<u8>)> = None;
         for name in names {
-            let outcome = self
-                .get(name)
-                .map_err(|error| error.to_string())
-                .and_then(|backend| {
-                    backend
-                        .load(key, algorithm)
-                        .map_err(|error| error.to_string())
-                })
-                .and_then(|signer| {
-                    prove(name, &*signer, key, algorithm, &mut expected).map(|()| signer)
-                });
+            // A library that panics is left out like one that fails.
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                self.made(name, key, algorithm, &mut expected)
+            }))
+            .unwrap_or_else(|_| Err("its library panicked while it was loaded".into()));
             match outcome {
                 Ok(signer) => loaded.push(Loaded {
                     name: name.clone(),
@@ -105,6 +131,33 @@ impl Registry {
         }
         (loaded, refused)
     }
+
+    fn made(
+        &self,
+        name: &str,
+        key: &PrivateKey,
+        algorithm: Algorithm,
+        expected: &mut Option<(String, Vec<u8>)>,
+    ) -> Result<Arc<dyn Signer>, String> {
+        let backend = self.get(name).map_err(|error| error.to_string())?;
+        if let Some(reason) = backend.unavailable() {
+            return Err(reason);
+        }
+        let signer = backend
+            .load(key, algorithm)
+            .map_err(|error| error.to_string())?;
+        prove(name, &*signer, key, algorithm, expected)?;
+        Ok(signer)
+    }
+}
+
+/// A backend that this build lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Absent {
+    /// The backend's name.
+    pub name: &'static str,
+    /// The cargo feature that brings it.
+    pub feature: &'static str,
 }
 
 /// A backend whose signatures agree with the others'.
@@ -139,6 +192,10 @@ pub struct UnknownBackend {
 /// the arithmetic; keys below 2048 bits never get here.
 #[must_use]
 pub fn verify(key: &PublicKey, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    key.kind() == algorithm.key_kind() && verify_with(key.inner(), algorithm, message, signature)
+}
+
+fn verify_with(key: &[u8], algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
     let with: &'static dyn VerificationAlgorithm = match algorithm {
         Algorithm::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
         Algorithm::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
@@ -150,10 +207,31 @@ pub fn verify(key: &PublicKey, algorithm: Algorithm, message: &[u8], signature: 
         Algorithm::Es384 => &signature::ECDSA_P384_SHA384_FIXED,
         Algorithm::EdDsa => &signature::ED25519,
     };
-    key.kind() == algorithm.key_kind()
-        && UnparsedPublicKey::new(with, key.inner())
-            .verify(message, signature)
-            .is_ok()
+    UnparsedPublicKey::new(with, key)
+        .verify(message, signature)
+        .is_ok()
+}
+
+/// Returns the public half as [`PublicKey::inner`] has it, computed where the
+/// private encoding does not carry it.
+fn public_half(key: &PrivateKey) -> Option<Vec<u8>> {
+    if let Some(public) = key.public_key() {
+        return Some(public.inner().to_vec());
+    }
+    let der = key.pkcs8_der();
+    let point = |with| {
+        let pair = EcdsaKeyPair::from_pkcs8(with, der).ok()?;
+        Some(pair.public_key().as_ref().to_vec())
+    };
+    match key.kind() {
+        KeyKind::Rsa => None,
+        KeyKind::P256 => point(&signature::ECDSA_P256_SHA256_FIXED_SIGNING),
+        KeyKind::P384 => point(&signature::ECDSA_P384_SHA384_FIXED_SIGNING),
+        KeyKind::Ed25519 => {
+            let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).ok()?;
+            Some(pair.public_key().as_ref().to_vec())
+        }
+    }
 }
 
 fn prove(
@@ -168,9 +246,8 @@ fn prove(
     signer
         .sign(MESSAGE, &mut made)
         .map_err(|error| error.to_string())?;
-    if let Some(public) = key.public_key()
-        && !verify(public, algorithm, MESSAGE, &made)
-    {
+    let public = public_half(key).ok_or("the key has no public half to verify with")?;
+    if !verify_with(&public, algorithm, MESSAGE, &made) {
         return Err(format!("its {algorithm} signature does not verify"));
     }
     if !algorithm.is_deterministic() {
@@ -189,11 +266,33 @@ fn prove(
 }
 
 /// Returns the version of a crate from the lock file of this build.
+///
+/// Where several versions are locked, it is the one that this package asks
+/// for, which the lock file names in its list of dependencies.
 pub(super) fn locked_version(name: &str) -> &'static str {
     const LOCK: &str = include_str!("../../Cargo.lock");
-    let entry = format!("name = \"{name}\"\nversion = \"");
-    LOCK.find(&entry)
-        .map(|at| &LOCK[at + entry.len()..])
-        .and_then(|rest| rest.split('"').next())
+    const OWN: &str = concat!("name = \"", env!("CARGO_PKG_NAME"), "\"\n");
+    let after = |start: &str, text: &'static str| {
+        let rest = &text[text.find(start)? + start.len()..];
+        rest.split('"').next()
+    };
+    let own = LOCK
+        .split("[[package]]")
+        .find(|package| package.contains(OWN));
+    own.and_then(|own| after(&format!("\n \"{name} "), own))
+        .or_else(|| after(&format!("name = \"{name}\"\nversion = \""), LOCK))
         .unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_one_that_is_asked_for() {
+        // The lock holds 0.9 as well, for a feature of another crate.
+        assert!(locked_version("rsa").starts_with("0.10."));
+        assert!(locked_version("ring").starts_with("0.17."));
+        assert_eq!(locked_version("no-such-crate"), "unknown");
+    }
 }

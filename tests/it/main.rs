@@ -1,13 +1,20 @@
 //! One binary for all integration tests, a module for each behaviour.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod allocations;
 mod assertions;
+mod backends;
 mod batch;
+mod bench;
 mod broker;
 mod credentials;
 mod floors;
+mod keys;
+mod load;
+mod pkcs11;
 mod runs;
 mod secrets;
 mod stage;
+mod stats;
 mod tokens;
+mod vectors;

@@ -167,6 +167,14 @@ impl Backend for Batch {
                 "none, a constant-time path instead".into()
             },
             fault_check: "every signature is verified; aws-lc-rs makes those that fail".into(),
+            algorithms: vec![Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512],
+            cpu_features: match self.path {
+                Path::Ifma => super::cpu::present(&["avx512f", "avx512ifma"]),
+                Path::Portable => Vec::new(),
+            },
+            hidden_threads: None,
+            parses_key_per_signature: false,
+            advisories: Vec::new(),
             caveats: vec![
                 path,
                 format!(

@@ -18,7 +18,12 @@ struct Process {
 
 impl Process {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = command(arguments)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mintmark"));
+        Self::run(command.arg("broker").args(arguments))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -46,12 +51,6 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mintmark"));
-    command.arg("broker").args(arguments);
-    command
 }
 
 fn now() -> u64 {
@@ -173,6 +172,37 @@ async fn a_rate_limit_is_set_by_a_flag() {
         limited += u32::from(answer.status == 429);
     }
     assert!(limited > 0);
+}
+
+#[tokio::test]
+async fn it_recovers_when_file_descriptors_run_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.json");
+    let process = Process::run(
+        Command::new("sh")
+            .args(["-c", "ulimit -n 40 && exec \"$0\" \"$@\""])
+            .arg(env!("CARGO_BIN_EXE_mintmark"))
+            .args(["broker", "--write-config", path.to_str().unwrap()]),
+    );
+    let address = process.first_line.trim_end().strip_prefix("http://");
+    let address: std::net::SocketAddr = address.unwrap().parse().unwrap();
+    // The kernel completes these, whether the broker accepts them or not.
+    let connections: Vec<_> = (0..80)
+        .map(|_| std::net::TcpStream::connect(address).unwrap())
+        .collect();
+    let files = format!("/proc/{}/fd", process.child.id());
+    while std::fs::read_dir(&files).unwrap().count() < 40 {
+        std::thread::yield_now();
+    }
+    let config = read_config(&path);
+    let draft = Draft::enterprise().claim("sub", config.enterprise_id.clone().unwrap());
+    let url = format!("http://{address}");
+    let waiting = tokio::spawn(async move { present(&url, &config, draft).await });
+    drop(connections);
+    waiting.await.unwrap().token();
+    let (code, said) = process.end(Signal::TERM);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("no connection could be accepted"), "{said}");
 }
 
 #[test]

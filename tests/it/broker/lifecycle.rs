@@ -127,6 +127,9 @@ async fn stopping_does_not_wait_for_idle_connections() {
     stage.present(&Draft::enterprise().sign()).await.token();
     // The client's pool keeps that connection; this one never asks.
     let _silent = TcpStream::connect(stage.broker.addr()).unwrap();
+    while stage.broker.stats().open_connections < 2 {
+        thread::yield_now();
+    }
     let started = std::time::Instant::now();
     let stats = stage.broker.stop(DEADLINE);
     assert!(started.elapsed() < DEADLINE);

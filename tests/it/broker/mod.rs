@@ -6,6 +6,8 @@ mod grants;
 mod http;
 mod lifecycle;
 mod refusals;
+mod replays;
+mod slow;
 mod wycheproof;
 
 use std::sync::Arc;

@@ -385,7 +385,9 @@ fn a_buffer_of_another_length_is_refused_before_anything_is_signed() {
 #[test]
 fn the_other_pure_rust_library_agrees() {
     let key = key("rsa2048");
-    let library = RustCrypto.load(&key, Algorithm::Rs512).unwrap();
+    let library = RustCrypto { is_blinded: true }
+        .load(&key, Algorithm::Rs512)
+        .unwrap();
     let signer = Batch::detect().load(&key, Algorithm::Rs512).unwrap();
     let messages = messages(3, 6);
     assert_eq!(

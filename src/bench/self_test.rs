@@ -1,0 +1,543 @@
+//! Does the comparison find what is there, and nothing else?
+//!
+//! Real signatures are slowed down by real work of a known size, or not at
+//! all, and compared many times over. The figures belong to the machine and
+//! the hour in which they were taken; that is why anybody can take them.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::BenchError;
+use super::arm::{Arm, Block, SignerArm};
+use super::message::{USUAL_CLAIMS_BYTES, signing_inputs};
+use super::quads::{Pair, Schedule, TimedBy, compare};
+use super::quality::{Counters, QualityFacts};
+use super::session::ALPHA;
+use crate::clock::{Clock, thread_cpu};
+use crate::record::Host;
+use crate::signer::{Algorithm, PrivateKey, Registry, SignError, Signer};
+use crate::stats::order::{quantile_of, sort};
+use crate::stats::paired::CHANNELS;
+use crate::stats::share::share_bounds;
+use crate::stats::{Looks, Random, Tolerance, Verdict};
+
+/// The looks of each trial, in seconds.
+const LOOKS_S: [u64; 4] = [2, 4, 8, 16];
+
+/// The time within which an effect must be found.
+pub const IN_TIME: Duration = Duration::from_secs(8);
+
+/// The backend of [`Experiment::OwnCost`]: the fastest, whose signatures show
+/// a fixed cost the most.
+pub const BARE_BACKEND: &str = "aws-lc-rs";
+
+/// The most that timing may add to a signature, as a share of its time.
+pub const MOST_OWN_COST: f64 = 0.005;
+
+/// What is done to the candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Experiment {
+    /// Nothing: the same backend and key, loaded a second time.
+    Nothing,
+    /// Every signature takes this share longer: it is followed by hashing.
+    Uniform(f64),
+    /// This share of the signatures takes this many times as long: the
+    /// signature is made that often.
+    Rare(f64, u32),
+    /// Nothing; the baseline calls [`BARE_BACKEND`] with nothing of Mintmark
+    /// around it, and the time around whole blocks decides.
+    OwnCost,
+}
+
+impl Experiment {
+    /// Returns the change of the mean time that it makes.
+    ///
+    /// [`Self::OwnCost`] asks for it and does not know it.
+    #[must_use]
+    pub fn expected_change(self) -> Option<f64> {
+        match self {
+            Self::Nothing => Some(0.0),
+            Self::Uniform(share) => Some(share),
+            Self::Rare(share, factor) => Some(share * (f64::from(factor) - 1.0)),
+            Self::OwnCost => None,
+        }
+    }
+}
+
+/// What a series of trials found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelfTestRecord {
+    /// What was done to the candidate.
+    pub experiment: Experiment,
+    /// The backend that signed on both sides.
+    pub backend: String,
+    /// Its version.
+    pub backend_version: String,
+    /// The size of the key, in bits.
+    pub key_bits: usize,
+    /// The seed of the first trial.
+    pub seed: u64,
+    /// The change of [`Experiment::Uniform`] as single timings have it, before
+    /// the first trial: lowest tenths of plain and slowed signatures.
+    pub calibrated_change: Option<f64>,
+    /// Was it stopped early?
+    pub is_stopped: bool,
+    /// Every trial, in order.
+    pub trials: Vec<Trial>,
+    /// The machine.
+    pub host: Host,
+    /// How disturbed it was.
+    pub quality: QualityFacts,
+}
+
+/// One comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trial {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The time that the comparison took, in ns.
+    pub spent_ns: u64,
+    /// The estimated change of the floor, relative.
+    pub floor_change: Option<f64>,
+    /// The estimated change of the mean, relative.
+    pub mean_change: Option<f64>,
+}
+
+impl SelfTestRecord {
+    /// Counts the trials with a verdict.
+    #[must_use]
+    pub fn count(&self, verdict: Verdict) -> usize {
+        let is_it = |trial: &&Trial| trial.verdict == verdict;
+        self.trials.iter().filter(is_it).count()
+    }
+
+    /// Counts the trials that were found to be slower within [`IN_TIME`].
+    #[must_use]
+    pub fn found_in_time(&self) -> usize {
+        // A look is taken after the quad that reaches it.
+        let limit = IN_TIME.as_nanos() + 250_000_000;
+        self.trials
+            .iter()
+            .filter(|trial| {
+                trial.verdict == Verdict::Regressed && u128::from(trial.spent_ns) <= limit
+            })
+            .count()
+    }
+
+    /// Bounds a share of the trials at 95 % on each side.
+    #[must_use]
+    pub fn bounds(&self, count: usize) -> (f64, f64) {
+        share_bounds(count as u64, self.trials.len() as u64, 0.05)
+    }
+
+    /// Returns the lowest, median and highest estimate of one channel.
+    #[must_use]
+    pub fn estimates(&self, of: fn(&Trial) -> Option<f64>) -> Option<(f64, f64, f64)> {
+        let mut sorted: Vec<f64> = self.trials.iter().filter_map(of).collect();
+        sort(&mut sorted);
+        let median = quantile_of(&mut sorted, 0.5)?;
+        Some((*sorted.first()?, median, *sorted.last()?))
+    }
+
+    /// Did the trials find what they had to, and nothing else?
+    ///
+    /// Without an effect: no difference in any trial. With one: found in time
+    /// in 95 of 100 trials if uniform, in 90 if rare. The own cost: below
+    /// [`MOST_OWN_COST`] in both channels' medians.
+    #[must_use]
+    pub fn meets_goal(&self) -> bool {
+        let found = self.found_in_time() as f64 / (self.trials.len() as f64).max(1.0);
+        match self.experiment {
+            Experiment::Nothing => {
+                self.count(Verdict::Regressed) + self.count(Verdict::Improved) == 0
+            }
+            Experiment::Uniform(_) => found >= 0.95,
+            Experiment::Rare(..) => found >= 0.9,
+            Experiment::OwnCost => [
+                self.estimates(|trial| trial.floor_change),
+                self.estimates(|trial| trial.mean_change),
+            ]
+            .into_iter()
+            .all(|of| of.is_some_and(|(_, median, _)| median < MOST_OWN_COST)),
+        }
+    }
+
+    /// Returns the mean time of a comparison.
+    #[must_use]
+    pub fn mean_spent(&self) -> Duration {
+        let sum: u64 = self.trials.iter().map(|trial| trial.spent_ns).sum();
+        Duration::from_nanos(sum / (self.trials.len() as u64).max(1))
+    }
+}
+
+/// Runs `trials` comparisons of a backend with itself under an experiment.
+///
+/// `tell` is given each trial when it is done. A stop keeps what there is.
+///
+/// # Errors
+///
+/// The backend cannot use the key, or a signature failed.
+#[allow(clippy::too_many_arguments)] // Each is one thing that a caller chooses.
+pub fn run(
+    experiment: Experiment,
+    backend: &str,
+    key: &PrivateKey,
+    trials: usize,
+    seed: u64,
+    clock: &dyn Clock,
+    stop: &AtomicBool,
+    tell: &mut dyn FnMut(&Trial),
+) -> Result<SelfTestRecord, BenchError> {
+    let registry = Registry::compiled();
+    let load = || {
+        let (mut loaded, refused) = registry.agreeing(&[backend.to_owned()], key, Algorithm::Rs256);
+        loaded
+            .pop()
+            .map(|loaded| loaded.signer)
+            .ok_or_else(|| BenchError::NothingToMeasure {
+                reasons: refused
+                    .iter()
+                    .map(|refused| format!("{}: {}", refused.name, refused.reason))
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            })
+    };
+    let before = Counters::now();
+    let started = clock.monotonic();
+    let mut record = SelfTestRecord {
+        experiment,
+        backend: backend.to_owned(),
+        backend_version: registry
+            .get(backend)
+            .map(|backend| backend.facts().version)
+            .unwrap_or_default(),
+        key_bits: key.bits(),
+        seed,
+        calibrated_change: None,
+        is_stopped: false,
+        trials: Vec::with_capacity(trials),
+        host: Host::detect(),
+        quality: QualityFacts::default(),
+    };
+    let mut rounds = 0;
+    if let Experiment::Uniform(share) = experiment {
+        let message = &signing_inputs(Algorithm::Rs256, USUAL_CLAIMS_BYTES)[0];
+        let (found, change) = calibrate(&*load()?, message, share);
+        rounds = found;
+        record.calibrated_change = Some(change);
+    }
+    for trial in 0..trials as u64 {
+        let mut arms = arms(experiment, rounds, &load, key, seed + trial)?;
+        let schedule = Schedule {
+            looks: Looks::new(
+                LOOKS_S.map(Duration::from_secs).to_vec(),
+                ALPHA,
+                CHANNELS,
+                1,
+            ),
+            limit: Duration::from_secs(2 * LOOKS_S[LOOKS_S.len() - 1]),
+            tolerance: Tolerance::default(),
+            precision: None,
+            seed: seed + trial,
+        };
+        let pair = Pair {
+            baseline: 0,
+            candidate: 1,
+            // Nothing here waits, and the blocks of the own cost are single
+            // operations, from which that could not be told.
+            by: Some(TimedBy::ThreadCpu),
+        };
+        let outcome = compare(&mut arms, &[pair], &schedule, clock, stop, &mut |_| {}).map_err(
+            |(_, source)| BenchError::Sign {
+                case: backend.to_owned(),
+                source,
+            },
+        )?;
+        if outcome.is_stopped {
+            record.is_stopped = true;
+            break;
+        }
+        let pair = &outcome.pairs[0];
+        let trial = Trial {
+            verdict: pair.verdict,
+            spent_ns: u64::try_from(pair.spent.as_nanos()).unwrap_or(u64::MAX),
+            floor_change: pair.floor.map(|floor| floor.change()),
+            mean_change: pair.mean.map(|mean| mean.change()),
+        };
+        tell(&trial);
+        record.trials.push(trial);
+        record.quality.preempted_share += (outcome.tallies[0].preempted_share()
+            - record.quality.preempted_share)
+            / record.trials.len() as f64;
+    }
+    let preempted_share = record.quality.preempted_share;
+    record.quality = Counters::now().since(&before, clock.monotonic() - started);
+    record.quality.preempted_share = preempted_share;
+    Ok(record)
+}
+
+fn arms(
+    experiment: Experiment,
+    rounds: u32,
+    load: &dyn Fn() -> Result<Arc<dyn Signer>, BenchError>,
+    key: &PrivateKey,
+    seed: u64,
+) -> Result<Vec<Box<dyn Arm>>, BenchError> {
+    let messages = signing_inputs(Algorithm::Rs256, USUAL_CLAIMS_BYTES);
+    let (baseline, candidate) = (load()?, load()?);
+    let arm = |signer: Arc<dyn Signer>| SignerArm::new(signer, Arc::clone(&messages));
+    if experiment == Experiment::OwnCost {
+        let refused = |error: aws_lc_rs::error::KeyRejected| BenchError::NothingToMeasure {
+            reasons: error.to_string(),
+        };
+        return Ok(vec![
+            Box::new(Bare {
+                signature: vec![0; baseline.signature_len()],
+                pair: RsaKeyPair::from_pkcs8(key.pkcs8_der()).map_err(refused)?,
+                messages: Arc::clone(&messages),
+                per_operation: 1,
+            }),
+            Box::new(Around(arm(candidate), Block::default())),
+        ]);
+    }
+    let slowed: Arc<dyn Signer> = match experiment {
+        Experiment::Nothing | Experiment::OwnCost => candidate,
+        Experiment::Uniform(_) => Arc::new(Worked {
+            signer: candidate,
+            rounds,
+        }),
+        Experiment::Rare(share, factor) => Arc::new(Repeated {
+            signer: candidate,
+            share,
+            factor,
+            random: Mutex::new(Random::new(seed ^ 0x5eed)),
+        }),
+    };
+    Ok(vec![Box::new(arm(baseline)), Box::new(arm(slowed))])
+}
+
+/// Signs and then works on for nothing.
+struct Worked {
+    signer: Arc<dyn Signer>,
+    rounds: u32,
+}
+
+impl Signer for Worked {
+    fn signature_len(&self) -> usize {
+        self.signer.signature_len()
+    }
+
+    fn sign(&self, message: &[u8], signature: &mut [u8]) -> Result<(), SignError> {
+        self.signer.sign(message, signature)?;
+        work(self.rounds);
+        Ok(())
+    }
+}
+
+/// Makes some of the signatures several times.
+struct Repeated {
+    signer: Arc<dyn Signer>,
+    share: f64,
+    factor: u32,
+    random: Mutex<Random>,
+}
+
+impl Signer for Repeated {
+    fn signature_len(&self) -> usize {
+        self.signer.signature_len()
+    }
+
+    fn sign(&self, message: &[u8], signature: &mut [u8]) -> Result<(), SignError> {
+        let is_slow = self.random.lock().unit() < self.share;
+        for _ in 0..if is_slow { self.factor } else { 1 } {
+            self.signer.sign(message, signature)?;
+        }
+        Ok(())
+    }
+}
+
+/// Hashes `rounds` times, each depending on the one before.
+///
+/// It is never inlined: what is calibrated and what is injected must be the
+/// same code, not two copies that are optimised apart by a fifth.
+#[inline(never)]
+fn work(rounds: u32) {
+    let mut state = [0_u8; 32];
+    for _ in 0..rounds {
+        state = Sha256::digest(state).into();
+    }
+    black_box(state);
+}
+
+/// Returns how many rounds of [`work`] make a signature take `share` longer,
+/// and the change that they were seen to make.
+///
+/// Short runs of plain and slowed signatures alternate, and their lowest tenths
+/// are compared: what the machine does besides lifts single timings and not
+/// the lowest ones. It is another statistic than the one under test.
+fn calibrate(signer: &dyn Signer, message: &[u8], share: f64) -> (u32, f64) {
+    const TRIES: u32 = 4;
+    let mut rounds = 200;
+    let mut change = change_by(signer, message, rounds);
+    for _ in 0..TRIES {
+        let better = f64::from(rounds) * share / change.max(share / 10.0);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let better = better.round().max(1.0) as u32;
+        rounds = better;
+        change = change_by(signer, message, rounds);
+    }
+    (rounds, change)
+}
+
+/// Measures the change that `rounds` of work make.
+fn change_by(signer: &dyn Signer, message: &[u8], rounds: u32) -> f64 {
+    const RUNS: usize = 400;
+    let mut signature = vec![0; signer.signature_len()];
+    let mut times = [Vec::new(), Vec::new()];
+    for run in 0..2 * RUNS {
+        let is_slowed = run % 2 == 1;
+        for at in 0..5 {
+            let started = Instant::now();
+            // A failure shows when the arms themselves sign.
+            let _ = signer.sign(black_box(message), &mut signature);
+            if is_slowed {
+                work(rounds);
+            }
+            // The first of a run still feels what ran before: work makes the
+            // signature after it slower, too, and that belongs to the effect.
+            if at > 0 {
+                times[usize::from(is_slowed)].push(started.elapsed().as_nanos() as f64);
+            }
+        }
+    }
+    let [plain, slowed] = times.map(|mut times| quantile_of(&mut times, 0.1).unwrap_or(1.0));
+    slowed / plain.max(1.0) - 1.0
+}
+
+/// Calls AWS-LC in a bare loop, as a program would that measures nothing.
+struct Bare {
+    pair: RsaKeyPair,
+    messages: Arc<[Vec<u8>]>,
+    signature: Vec<u8>,
+    per_operation: usize,
+}
+
+impl Arm for Bare {
+    fn run(&mut self, operations: usize, block: &mut Block) -> Result<(), SignError> {
+        let signatures = operations * self.per_operation;
+        let started = Instant::now();
+        let cpu = thread_cpu();
+        for at in 0..signatures {
+            let message = &self.messages[at % self.messages.len()];
+            self.pair
+                .sign(
+                    &RSA_PKCS1_SHA256,
+                    &SystemRandom::new(),
+                    black_box(message),
+                    black_box(&mut self.signature),
+                )
+                .map_err(|_| SignError::Backend {
+                    backend: BARE_BACKEND,
+                })?;
+        }
+        block.add(
+            signatures,
+            thread_cpu().saturating_sub(cpu),
+            started.elapsed(),
+        );
+        Ok(())
+    }
+
+    fn set_signatures_per_operation(&mut self, signatures: usize) {
+        self.per_operation = signatures;
+    }
+}
+
+/// Times an arm from the outside, with everything that it does besides.
+struct Around(SignerArm, Block);
+
+impl Arm for Around {
+    fn run(&mut self, operations: usize, block: &mut Block) -> Result<(), SignError> {
+        let started = Instant::now();
+        let cpu = thread_cpu();
+        self.1.clear();
+        self.0.run(operations, &mut self.1)?;
+        let signatures = usize::try_from(self.1.signatures).unwrap_or(usize::MAX);
+        block.add(
+            signatures,
+            thread_cpu().saturating_sub(cpu),
+            started.elapsed(),
+        );
+        Ok(())
+    }
+
+    fn set_signatures_per_operation(&mut self, signatures: usize) {
+        self.0.set_signatures_per_operation(signatures);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(trials: Vec<Trial>) -> SelfTestRecord {
+        SelfTestRecord {
+            experiment: Experiment::Uniform(0.03),
+            backend: "ring".into(),
+            backend_version: "1".into(),
+            key_bits: 2048,
+            seed: 1,
+            calibrated_change: None,
+            is_stopped: false,
+            trials,
+            host: Host::detect(),
+            quality: QualityFacts::default(),
+        }
+    }
+
+    #[test]
+    fn a_late_finding_is_not_one_in_time() {
+        let trial = |verdict, seconds: u64| Trial {
+            verdict,
+            spent_ns: seconds * 1_000_000_000,
+            floor_change: Some(0.03),
+            mean_change: None,
+        };
+        let record = record(vec![
+            trial(Verdict::Regressed, 2),
+            trial(Verdict::Regressed, 8),
+            trial(Verdict::Regressed, 16),
+            trial(Verdict::Unchanged, 2),
+        ]);
+        assert_eq!(record.found_in_time(), 2);
+        assert_eq!(record.count(Verdict::Regressed), 3);
+        assert_eq!(record.mean_spent(), Duration::from_secs(7));
+        assert_eq!(
+            record.estimates(|trial| trial.floor_change),
+            Some((0.03, 0.03, 0.03))
+        );
+        assert_eq!(record.estimates(|trial| trial.mean_change), None);
+    }
+
+    #[test]
+    fn effects_are_those_of_the_mean() {
+        let close = |experiment: Experiment, expected: f64| {
+            (experiment.expected_change().unwrap() - expected).abs() < 1e-12
+        };
+        assert!(close(Experiment::Nothing, 0.0));
+        assert!(close(Experiment::Uniform(0.03), 0.03));
+        assert!(close(Experiment::Rare(0.02, 3), 0.04));
+        assert_eq!(Experiment::OwnCost.expected_change(), None);
+    }
+}
