@@ -4,6 +4,7 @@
 mod allocations;
 mod assertions;
 mod backends;
+mod batch;
 mod bench;
 mod broker;
 mod credentials;
@@ -14,5 +15,6 @@ mod pkcs11;
 mod runs;
 mod secrets;
 mod stage;
+mod stats;
 mod tokens;
 mod vectors;
