@@ -66,7 +66,8 @@ impl Around {
         else {
             return false;
         };
-        // Without early exit, so that the compiler can take many at once.
+        // Without an early exit the compiler takes many at once.
+        #[allow(clippy::needless_bitwise_bool)]
         let strange = token.iter().fold(false, |strange, byte| {
             strange | (*byte < 0x20) | (*byte > 0x7e) | (*byte == b'"') | (*byte == b'\\')
         });
