@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sends the same token request to the same nginx with mintmark's transports, wrk,
 # autocannon and Locust, in turn, and prints what a request costs the generator:
-# processor time, user and system, start-up subtracted where it is large.
+# processor time, user and system, start-up included (a tenth of a second for
+# mintmark, which opens a key; a second for Locust).
 # The server's own counter says how many requests there were.
 #
 # Needs nginx and wrk (Debian), node with npm, python3 with pip. Peers that are

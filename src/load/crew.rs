@@ -197,7 +197,7 @@ impl LaneParts {
             plan.limits,
             plan.resolves_each_time,
         )?);
-        let reading = Rc::new(Reading::of(&plan.token_field));
+        let reading = Reading::of(&plan.token_field);
         let kept = plan.is_kept;
         let mut transports = Vec::new();
         let exchange = match plan.transport {
@@ -214,7 +214,7 @@ impl LaneParts {
             _ => None,
         };
         for _ in 0..connections {
-            let (connector, reading) = (Rc::clone(&connector), Rc::clone(&reading));
+            let (connector, reading) = (Rc::clone(&connector), reading.clone());
             match (plan.transport, &exchange) {
                 (Kind::Hyper, _) => transports.push(AnyTransport::Hyper(Box::new(Hyper::h1(
                     connector, reading, kept,
@@ -224,7 +224,7 @@ impl LaneParts {
                     transports.extend((0..plan.streams.max(1)).map(|_| {
                         AnyTransport::Hyper(Box::new(Hyper::h2(
                             Rc::clone(&connector),
-                            Rc::clone(&reading),
+                            reading.clone(),
                             Rc::clone(&shared),
                         )))
                     }));

@@ -32,7 +32,7 @@ pub type SharedH2 = Rc<Mutex<Option<http2::SendRequest<Full<Bytes>>>>>;
 /// A transport over `hyper`.
 pub struct Hyper {
     connector: Rc<Connector>,
-    reading: Rc<Reading>,
+    reading: Reading,
     is_kept: bool,
     sender: Sender,
     uri: Uri,
@@ -47,17 +47,17 @@ enum Sender {
 impl Hyper {
     /// Makes a transport of HTTP/1.1 with a connection of its own.
     #[must_use]
-    pub fn h1(connector: Rc<Connector>, reading: Rc<Reading>, is_kept: bool) -> Self {
+    pub fn h1(connector: Rc<Connector>, reading: Reading, is_kept: bool) -> Self {
         Self::new(connector, reading, is_kept, Sender::H1(None))
     }
 
     /// Makes a transport of HTTP/2 on a connection that others share.
     #[must_use]
-    pub fn h2(connector: Rc<Connector>, reading: Rc<Reading>, shared: SharedH2) -> Self {
+    pub fn h2(connector: Rc<Connector>, reading: Reading, shared: SharedH2) -> Self {
         Self::new(connector, reading, true, Sender::H2(shared))
     }
 
-    fn new(connector: Rc<Connector>, reading: Rc<Reading>, is_kept: bool, sender: Sender) -> Self {
+    fn new(connector: Rc<Connector>, reading: Reading, is_kept: bool, sender: Sender) -> Self {
         let endpoint = connector.endpoint();
         let authority = endpoint.authority();
         let text = match &sender {
