@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::directory::{Directory, DirectoryError};
 use super::registration::{AppRegistration, UserRegistration};
 use super::registry::RegistryError;
 use super::replay;
@@ -27,6 +28,9 @@ pub struct BrokerConfig {
     pub apps: Vec<AppRegistration>,
     /// The users.
     pub users: Vec<UserRegistration>,
+    /// Further apps and users, which are followed as they change. Edits of
+    /// the running broker's registry last until the next change only.
+    pub directory: Option<Arc<Directory>>,
     /// Audiences to accept besides the provider's and the broker's own
     /// address.
     pub audiences: Vec<String>,
@@ -98,6 +102,9 @@ pub enum BrokerError {
     /// An app or a user cannot be registered.
     #[error("an app or a user cannot be registered")]
     Registry(#[from] RegistryError),
+    /// The directory cannot be used.
+    #[error("the registry of apps cannot be served")]
+    Directory(#[from] DirectoryError),
     /// The system has no random bytes.
     #[error("the system has no random bytes")]
     Random,
@@ -110,6 +117,7 @@ impl Default for BrokerConfig {
             allow_non_loopback: false,
             apps: Vec::new(),
             users: Vec::new(),
+            directory: None,
             audiences: Vec::new(),
             behaviour: Behaviour::default(),
             limits: Limits::default(),

@@ -15,8 +15,9 @@ use super::jose::{
     Malformed, NumericDate,
 };
 use super::registration::{ALGORITHMS, Access, Membership};
-use super::registry::{App, Registry, Snapshot, Terms};
+use super::registry::{App, Registry, Snapshot};
 use super::replay::{Presentation, ReplayCache};
+use super::terms::Terms;
 use super::throttle::Throttle;
 use super::token::{Issued, Minter, SubjectKind};
 use crate::clock::Clock;

@@ -19,6 +19,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::config::{BrokerConfig, BrokerError};
+use super::directory::{Directory, DirectoryError};
+use super::follow::Follower;
 use super::grant::Grants;
 use super::registry::Registry;
 use super::routes::Endpoint;
@@ -40,6 +42,7 @@ pub struct Broker {
     address: SocketAddr,
     threads: Vec<i32>,
     endpoint: Arc<Endpoint>,
+    follower: Option<Follower>,
 }
 
 struct Running {
@@ -61,6 +64,11 @@ impl Broker {
             return Err(BrokerError::NotLoopback(config.listen));
         }
         let registry = Arc::new(Registry::new(&config.apps, &config.users)?);
+        let (apps, users) = (config.apps, config.users);
+        let follower = config
+            .directory
+            .map(|directory| Follower::start(directory, Arc::clone(&registry), apps, users))
+            .transpose()?;
         let (runtime, threads) =
             start_threads(config.threads.get()).map_err(BrokerError::Threads)?;
         let listen_error = |source| BrokerError::Listen {
@@ -97,6 +105,7 @@ impl Broker {
             address,
             threads,
             endpoint,
+            follower,
         })
     }
 
@@ -135,6 +144,23 @@ impl Broker {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.endpoint.grants.registry
+    }
+
+    /// Returns the directory, if the broker has one.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Arc<Directory>> {
+        self.follower.as_ref().map(Follower::directory)
+    }
+
+    /// Serves what the directory holds now, and says whether it had changed.
+    ///
+    /// The broker does so by itself within a fifth of a second.
+    ///
+    /// # Errors
+    ///
+    /// The directory failed; what was served before still is.
+    pub fn refresh(&self) -> Result<bool, DirectoryError> {
+        self.follower.as_ref().map_or(Ok(false), Follower::refresh)
     }
 
     /// Stops accepting, lets requests under way end, closes all connections,

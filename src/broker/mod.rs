@@ -9,6 +9,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`registration`], [`admission`], [`registry`] | who is known, and with which keys |
+//! | [`terms`], [`origin`], [`directory`] | what apps may do, who approved it, and where that is kept |
 //! | [`form`], [`json`], [`jose`] | what exactly was sent |
 //! | [`grant`], [`replay`], [`throttle`], [`token`] | who gets a token, once |
 //! | [`config`], [`handle`], [`stats`] | how a broker is started, watched and ended |
@@ -19,18 +20,22 @@
 
 pub mod admission;
 pub mod config;
+pub mod directory;
 pub mod form;
 pub mod grant;
 pub mod handle;
 pub mod jose;
 pub mod json;
+pub mod origin;
 pub mod registration;
 pub mod registry;
 pub mod replay;
 pub mod stats;
+pub mod terms;
 pub mod throttle;
 pub mod token;
 
+mod follow;
 mod routes;
 mod server;
 mod wire;
@@ -41,4 +46,5 @@ pub use self::registration::{
     Access, AppRegistration, KeyRegistration, Membership, UserRegistration,
 };
 pub use self::stats::Stats;
+pub use self::terms::{Scopes, Terms};
 pub use self::throttle::RateLimit;

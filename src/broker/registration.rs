@@ -5,8 +5,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::origin::Origins;
+use super::terms::{Scopes, Terms};
 use crate::signer::{Algorithm, PublicKey};
 
 /// The algorithms that the provider accepts for an app's keys.
@@ -27,6 +30,12 @@ pub struct AppRegistration {
     pub access: Access,
     /// Is the feature "generate user access tokens" on?
     pub user_tokens: bool,
+    /// Is the feature "perform actions as users" on?
+    pub as_user: bool,
+    /// What tokens may be used for.
+    pub scopes: Scopes,
+    /// The web pages that may ask for tokens.
+    pub origins: Origins,
     /// Has an administrator authorized the app as it is described here?
     pub authorized: bool,
     /// Is the app switched on?
@@ -48,7 +57,8 @@ pub struct KeyRegistration {
 }
 
 /// The users that an app may act for, if user tokens are on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Access {
     /// The service account and the app's own users.
     #[default]
@@ -101,8 +111,22 @@ impl AppRegistration {
             keys: Vec::new(),
             access: Access::AppAndEnterprise,
             user_tokens: true,
+            as_user: true,
+            scopes: Scopes::ALL,
+            origins: Origins::default(),
             authorized: true,
             enabled: true,
+        }
+    }
+
+    /// Returns what the app may do.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms {
+            access: self.access,
+            user_tokens: self.user_tokens,
+            as_user: self.as_user,
+            scopes: self.scopes,
         }
     }
 
@@ -122,6 +146,9 @@ impl fmt::Debug for AppRegistration {
             .field("keys", &self.keys)
             .field("access", &self.access)
             .field("user_tokens", &self.user_tokens)
+            .field("as_user", &self.as_user)
+            .field("scopes", &self.scopes)
+            .field("origins", &self.origins)
             .field("authorized", &self.authorized)
             .field("enabled", &self.enabled)
             .finish_non_exhaustive()
