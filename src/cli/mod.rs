@@ -5,6 +5,7 @@
 //! else to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod app;
 mod app_flags;
 mod backends;
 mod bench;
@@ -34,6 +35,7 @@ enum Verb {
     Bench(Box<bench::Flags>),
     Backends(backends::Flags),
     Broker(broker::Flags),
+    App(app::Flags),
     Sign(sign::Flags),
     Token(token::Flags),
 }
@@ -59,6 +61,7 @@ pub fn main() -> Exit {
         Verb::Bench(flags) => bench::run(flags),
         Verb::Backends(flags) => backends::run(flags),
         Verb::Broker(flags) => broker::run(flags),
+        Verb::App(flags) => app::run(flags),
         Verb::Sign(flags) => sign::run(flags),
         Verb::Token(flags) => token::run(flags),
     };
