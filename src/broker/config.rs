@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::registration::{AppRegistration, UserRegistration};
 use super::registry::RegistryError;
 use super::replay;
 use super::throttle::RateLimit;
+use super::token;
 use crate::clock::{Clock, SystemClock};
 
 /// Everything about a broker.
@@ -53,6 +55,8 @@ pub struct Behaviour {
     /// 429 for instance? The provider does it so; without it, a client may
     /// repeat the same assertion.
     pub remembers_refused_jti: bool,
+    /// How long tokens live, in seconds; drawn for each.
+    pub token_life_s: RangeInclusive<u64>,
     /// The rate above which the broker answers 429; none by default.
     pub rate_limit: Option<RateLimit>,
     /// How many unexpired `jti` are remembered before the broker answers
@@ -144,6 +148,7 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             remembers_refused_jti: true,
+            token_life_s: token::LIFE_S,
             rate_limit: None,
             replay_capacity: replay::DEFAULT_CAPACITY,
         }

@@ -85,8 +85,14 @@ impl Broker {
             format!("http://{address}{TOKEN_PATH}"),
         ];
         audiences.extend(config.audiences);
-        let grants = Grants::new(registry, audiences, &config.behaviour, config.clock)
-            .map_err(|_| BrokerError::Random)?;
+        let grants = Grants::new(
+            registry,
+            format!("http://{address}"),
+            audiences,
+            &config.behaviour,
+            config.clock,
+        )
+        .map_err(|_| BrokerError::Random)?;
         let endpoint = Arc::new(Endpoint::new(grants, config.limits));
         let (stopping, is_stopping) = watch::channel(false);
         let (drain, drained) = mpsc::channel();

@@ -26,6 +26,8 @@ pub struct AppRegistration {
     pub enterprise_id: String,
     /// The public keys, any of which may sign.
     pub keys: Vec<KeyRegistration>,
+    /// How the app was created to authenticate, which never changes.
+    pub authentication: Authentication,
     /// Whose tokens the app may ask for.
     pub access: Access,
     /// Is the feature "generate user access tokens" on?
@@ -54,6 +56,17 @@ pub struct KeyRegistration {
     pub algorithms: Vec<Algorithm>,
     /// Is a public exponent other than 65537 accepted, 3 among them?
     pub allow_small_exponent: bool,
+}
+
+/// How an app authenticates: the console offers one or the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Authentication {
+    /// Server authentication: a signed assertion is the grant.
+    #[default]
+    Jwt,
+    /// The client's own credentials are the grant.
+    ClientCredentials,
 }
 
 /// The users that an app may act for, if user tokens are on.
@@ -109,6 +122,7 @@ impl AppRegistration {
             client_secret: Zeroizing::new(client_secret.into()),
             enterprise_id: enterprise_id.into(),
             keys: Vec::new(),
+            authentication: Authentication::Jwt,
             access: Access::AppAndEnterprise,
             user_tokens: true,
             as_user: true,

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::admission::{AdmissionError, VerifyingKey};
 use super::origin::Origins;
-use super::registration::{AppRegistration, Membership, UserRegistration};
+use super::registration::{AppRegistration, Authentication, Membership, UserRegistration};
 use super::terms::Terms;
 
 /// The apps and users that a broker knows.
@@ -50,6 +50,7 @@ pub struct App {
     edited: Terms,
     approved: Option<Terms>,
     is_enabled: bool,
+    authentication: Authentication,
     origins: Origins,
     service_account: ServiceAccount,
 }
@@ -218,6 +219,7 @@ impl Snapshot {
             edited,
             approved: app.authorized.then_some(edited),
             is_enabled: app.enabled,
+            authentication: app.authentication,
             origins: app.origins.clone(),
             service_account,
             client_id: client_id.clone(),
@@ -351,6 +353,12 @@ impl App {
     #[must_use]
     pub fn terms(&self) -> Option<Terms> {
         self.approved.filter(|_| self.is_enabled)
+    }
+
+    /// Returns how the app authenticates.
+    #[must_use]
+    pub fn authentication(&self) -> Authentication {
+        self.authentication
     }
 
     /// Returns the web pages that may ask for tokens.

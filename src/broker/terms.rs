@@ -27,9 +27,10 @@ pub struct Terms {
     pub scopes: Scopes,
 }
 
-/// A set of the scopes of [`SCOPES`].
+/// A set of scopes: of [`SCOPES`] for an app, and of [`DOWNSCOPES`] as well for
+/// a token.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Scopes(u16);
+pub struct Scopes(u32);
 
 /// The scopes that an app is given, each with its label.
 pub const SCOPES: [(&str, &str); 13] = [
@@ -125,19 +126,48 @@ impl Scopes {
         Ok(set)
     }
 
+    /// Makes a set of the names that a token is narrowed to.
+    ///
+    /// # Errors
+    ///
+    /// A name is neither in [`SCOPES`] nor in [`DOWNSCOPES`].
+    pub fn narrowed<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, TermsError> {
+        let mut set = Self::default();
+        for name in names {
+            let bit =
+                place_in_tokens(name).ok_or_else(|| TermsError::UnknownScope(name.to_owned()))?;
+            set.0 |= 1 << bit;
+        }
+        Ok(set)
+    }
+
+    /// Returns the set as a number, whose bits are in the order of [`SCOPES`]
+    /// and then [`DOWNSCOPES`].
+    #[must_use]
+    pub(super) fn bits(self) -> u32 {
+        self.0
+    }
+
+    pub(super) fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// Is the scope in the set?
     #[must_use]
     pub fn has(self, name: &str) -> bool {
-        place(name).is_some_and(|bit| self.0 & 1 << bit != 0)
+        place_in_tokens(name).is_some_and(|bit| self.0 & 1 << bit != 0)
     }
 
     /// Does a token of these scopes cover `scope`, be it one of the app's or
     /// one that tokens are narrowed to?
     #[must_use]
     pub fn cover(self, scope: &str) -> bool {
+        if self.has(scope) {
+            return true;
+        }
         let writes = self.has("root_readwrite");
         if place(scope).is_some() {
-            return self.has(scope) || (scope == "root_readonly" && writes);
+            return scope == "root_readonly" && writes;
         }
         let reads = matches!(
             scope,
@@ -151,13 +181,15 @@ impl Scopes {
         DOWNSCOPES.contains(&scope) && (writes || (reads && self.has("root_readonly")))
     }
 
-    /// Lists the names, in the order of [`SCOPES`].
+    /// Lists the names, in the order of [`SCOPES`] and [`DOWNSCOPES`].
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         SCOPES
             .into_iter()
+            .map(|(name, _)| name)
+            .chain(DOWNSCOPES)
             .enumerate()
             .filter(move |(bit, _)| self.0 & 1 << bit != 0)
-            .map(|(_, (name, _))| name)
+            .map(|(_, name)| name)
     }
 }
 
@@ -201,6 +233,11 @@ impl<'de> Deserialize<'de> for Scopes {
 
 fn place(name: &str) -> Option<usize> {
     SCOPES.iter().position(|(known, _)| *known == name)
+}
+
+fn place_in_tokens(name: &str) -> Option<usize> {
+    let narrower = || DOWNSCOPES.iter().position(|known| *known == name);
+    place(name).or_else(|| narrower().map(|place| SCOPES.len() + place))
 }
 
 #[cfg(test)]

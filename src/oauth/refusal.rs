@@ -59,6 +59,13 @@ pub enum Refusal {
     MalformedAssertion,
     /// A scope is asked for that the parent token does not hold.
     InvalidScope,
+    /// The token to be narrowed is not one, or not the client's.
+    InvalidSubjectToken,
+    /// The resource to narrow a token to is not an address, or another one
+    /// than before.
+    InvalidResource,
+    /// `token` is missing.
+    MissingToken,
     /// Too many requests.
     RateLimited,
     /// The endpoint cannot answer now.
@@ -172,7 +179,7 @@ impl Refusal {
 }
 
 /// The table, in the order of [`Refusal`]'s variants.
-const TABLE: [(Refusal, Row); 32] = [
+const TABLE: [(Refusal, Row); 35] = [
     (
         Refusal::AppNotAuthorized,
         row(
@@ -309,6 +316,24 @@ const TABLE: [(Refusal, Row); 32] = [
             "invalid_scope",
             "The requested scope is not held by the token",
         ),
+    ),
+    (
+        Refusal::InvalidSubjectToken,
+        whole(
+            "invalid_request",
+            "The subject_token is not a valid access token",
+        ),
+    ),
+    (
+        Refusal::InvalidResource,
+        whole(
+            "invalid_target",
+            "The resource is not the address of one item",
+        ),
+    ),
+    (
+        Refusal::MissingToken,
+        whole("invalid_request", "The token parameter is missing"),
     ),
     (
         Refusal::RateLimited,

@@ -11,35 +11,47 @@ use super::record::{self, AppRecord, AppRow, Created};
 use super::{Directory, DirectoryError};
 use crate::broker::admission::VerifyingKey;
 use crate::broker::origin::Origins;
-use crate::broker::registration::KeyRegistration;
+use crate::broker::registration::{Authentication, KeyRegistration};
 use crate::broker::terms::Terms;
 use crate::credential::generate::{self, RsaBits};
 use crate::credential::{AppConfig, Sealing, Secret, seal};
 use crate::signer::{PrivateKey, PublicKey};
 
 impl Directory {
-    /// Creates a custom app with server authentication, which may do nothing
-    /// until it has a key and an administrator has authorized it.
+    /// Creates a custom app, which may do nothing until an administrator has
+    /// authorized it.
     ///
     /// # Errors
     ///
     /// The name is taken or none, or there is no such enterprise.
-    pub fn create_app(&self, name: &str, enterprise_id: &str) -> Result<Created, DirectoryError> {
+    pub fn create_app(
+        &self,
+        name: &str,
+        enterprise_id: &str,
+        authentication: Authentication,
+    ) -> Result<Created, DirectoryError> {
         check_name("name", name)?;
         let (client_id, client_secret) = (generate::client_id()?, generate::client_secret()?);
-        let edited = written(&Terms::NEW);
+        let edited = written(Terms::NEW);
         let app = self.change(|writing| {
-            let count = |sql, value: &str| {
-                writing.query_row(sql, [value], |row| row.get::<_, i64>(0))
-            };
-            if count("SELECT count(*) FROM enterprise WHERE id = ?1", enterprise_id)? == 0 {
+            let count =
+                |sql, value: &str| writing.query_row(sql, [value], |row| row.get::<_, i64>(0));
+            if count(
+                "SELECT count(*) FROM enterprise WHERE id = ?1",
+                enterprise_id,
+            )? == 0
+            {
                 return Err(DirectoryError::Unknown {
                     what: "enterprise",
                     name: enterprise_id.to_owned(),
                 });
             }
             // An app is called by its name or its client ID.
-            if count("SELECT count(*) FROM app WHERE name = ?1 OR client_id = ?1", name)? > 0 {
+            if count(
+                "SELECT count(*) FROM app WHERE name = ?1 OR client_id = ?1",
+                name,
+            )? > 0
+            {
                 return Err(DirectoryError::Taken {
                     what: "name",
                     name: name.to_owned(),
@@ -47,14 +59,19 @@ impl Directory {
             }
             writing.execute(
                 "INSERT INTO app (client_id, client_secret, name, enterprise_id, created_at_s, \
-                 edited, review, is_enabled, origins) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'none', 1, '')",
+                 edited, authentication, review, is_enabled, origins) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'none', 1, '')",
                 params![
                     client_id,
                     client_secret.expose(),
                     name,
                     enterprise_id,
                     now_s(),
-                    edited
+                    edited,
+                    match authentication {
+                        Authentication::Jwt => "jwt",
+                        Authentication::ClientCredentials => "client_credentials",
+                    },
                 ],
             )?;
             record::app(writing, &client_id)?.record(writing)
@@ -172,7 +189,7 @@ impl Directory {
                 // What was submitted or declined was another wish.
                 writing.execute(
                     "UPDATE app SET edited = ?1, review = 'none' WHERE number = ?2",
-                    params![written(&terms), app.number],
+                    params![written(terms), app.number],
                 )?;
             }
             record::app(writing, &app.client_id)?.record(writing)
@@ -201,8 +218,8 @@ impl Directory {
 }
 
 /// Writes terms as the database keeps them.
-pub(super) fn written(terms: &Terms) -> String {
-    serde_json::to_string(terms).expect("terms are strings and booleans")
+pub(super) fn written(terms: Terms) -> String {
+    serde_json::to_string(&terms).expect("terms are strings and booleans")
 }
 
 fn add_key(

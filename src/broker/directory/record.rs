@@ -3,13 +3,17 @@
 //! Plain data as a list, a page or a JSON document shows it; no secret is in
 //! any of it, except in [`Created`], which is seen once.
 
+use std::fmt::Write;
+
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::DirectoryError;
 use crate::broker::origin::Origins;
-use crate::broker::registration::{AppRegistration, KeyRegistration, Membership, UserRegistration};
+use crate::broker::registration::{
+    AppRegistration, Authentication, KeyRegistration, Membership, UserRegistration,
+};
 use crate::broker::registry::{ServiceAccount, Snapshot};
 use crate::broker::terms::Terms;
 use crate::credential::Secret;
@@ -42,6 +46,8 @@ pub struct AppRecord {
     pub name: String,
     /// The enterprise.
     pub enterprise_id: String,
+    /// How it authenticates, which never changes.
+    pub authentication: Authentication,
     /// When it was created, in seconds since the Unix epoch.
     pub created_at_s: u64,
     /// How far its authorization is.
@@ -179,6 +185,7 @@ pub(super) struct AppRow {
     pub(super) client_secret: Zeroizing<String>,
     pub(super) name: String,
     pub(super) enterprise_id: String,
+    pub(super) authentication: Authentication,
     pub(super) created_at_s: u64,
     pub(super) edited: Terms,
     pub(super) approved: Option<Terms>,
@@ -188,7 +195,7 @@ pub(super) struct AppRow {
 }
 
 const APP: &str = "SELECT number, client_id, client_secret, name, enterprise_id, created_at_s, \
-    edited, approved, review, is_enabled, origins FROM app";
+    edited, approved, review, is_enabled, origins, authentication FROM app";
 
 /// Finds an app by its client ID or its name.
 pub(super) fn app(connection: &Connection, called: &str) -> Result<AppRow, DirectoryError> {
@@ -268,6 +275,7 @@ pub(super) fn registrations(
             let served = row.approved.unwrap_or(row.edited);
             let registration = AppRegistration {
                 keys: keys.into_iter().map(|(_, key)| key).collect(),
+                authentication: row.authentication,
                 access: served.access,
                 user_tokens: served.user_tokens,
                 as_user: served.as_user,
@@ -313,6 +321,7 @@ impl AppRow {
             client_id: self.client_id,
             name: self.name,
             enterprise_id: self.enterprise_id,
+            authentication: self.authentication,
             created_at_s: self.created_at_s,
             is_enabled: self.is_enabled,
             edited: self.edited,
@@ -345,6 +354,10 @@ fn read_app(row: &Row<'_>) -> Result<AppRow, DirectoryError> {
         client_secret: Zeroizing::new(row.get(2)?),
         name: row.get(3)?,
         enterprise_id: row.get(4)?,
+        authentication: match row.get::<_, String>(11)?.as_str() {
+            "jwt" => Authentication::Jwt,
+            _ => Authentication::ClientCredentials,
+        },
         created_at_s: row.get(5)?,
         edited: terms(edited)?,
         approved: approved.map(terms).transpose()?,
@@ -364,7 +377,11 @@ fn unreadable(what: &'static str, value: &str) -> DirectoryError {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn as_list<S: Serializer>(origins: &Origins, serializer: S) -> Result<S::Ok, S::Error> {

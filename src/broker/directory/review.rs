@@ -41,12 +41,12 @@ impl Directory {
     ///
     /// There is no such app, or it was authorized before.
     pub fn authorize(&self, called: &str) -> Result<AppRecord, DirectoryError> {
-        self.step(called, |writing, app| match app.approved {
-            None => approve(writing, app),
-            Some(_) => {
-                let hint = "re-authorize it to approve later changes";
-                Err(refused(app, "authorized", hint))
+        self.step(called, |writing, app| {
+            if app.approved.is_none() {
+                return approve(writing, app);
             }
+            let hint = "re-authorize it to approve later changes";
+            Err(refused(app, "authorized", hint))
         })
     }
 
@@ -57,9 +57,11 @@ impl Directory {
     ///
     /// There is no such app, or it was never authorized.
     pub fn reauthorize(&self, called: &str) -> Result<AppRecord, DirectoryError> {
-        self.step(called, |writing, app| match app.approved {
-            Some(_) => approve(writing, app),
-            None => Err(refused(app, "re-authorized", "authorize it first")),
+        self.step(called, |writing, app| {
+            if app.approved.is_some() {
+                return approve(writing, app);
+            }
+            Err(refused(app, "re-authorized", "authorize it first"))
         })
     }
 
@@ -167,7 +169,7 @@ fn on_or_off(is_on: bool) -> &'static str {
 fn approve(writing: &Connection, app: &AppRow) -> Result<(), DirectoryError> {
     writing.execute(
         "UPDATE app SET approved = ?1, review = 'none' WHERE number = ?2",
-        params![written(&app.edited), app.number],
+        params![written(app.edited), app.number],
     )?;
     Ok(())
 }

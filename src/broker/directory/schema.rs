@@ -38,6 +38,7 @@ CREATE TABLE app (
     client_secret TEXT NOT NULL,
     name TEXT NOT NULL COLLATE NOCASE UNIQUE,
     enterprise_id TEXT NOT NULL REFERENCES enterprise (id),
+    authentication TEXT NOT NULL CHECK (authentication IN ('jwt', 'client_credentials')),
     created_at_s INTEGER NOT NULL,
     edited TEXT NOT NULL,
     approved TEXT,

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::broker::registration::Access;
+use crate::broker::registration::{Access, Authentication};
 use crate::broker::registry::App;
 use crate::broker::terms::{Scopes, Terms};
 use crate::credential::generate::RsaBits;
@@ -29,7 +29,9 @@ fn furnished(directory: Directory) -> Directory {
     directory
         .add_administrator(ENTERPRISE, "admin@example.com")
         .unwrap();
-    directory.create_app("Loader", ENTERPRISE).unwrap();
+    directory
+        .create_app("Loader", ENTERPRISE, Authentication::Jwt)
+        .unwrap();
     directory
 }
 
@@ -197,7 +199,9 @@ fn names_and_ids_are_taken_once() {
     let directory = directory();
     let is_taken = |error: DirectoryError| matches!(error, DirectoryError::Taken { .. });
     assert!(is_taken(
-        directory.create_app("LOADER", ENTERPRISE).unwrap_err()
+        directory
+            .create_app("LOADER", ENTERPRISE, Authentication::Jwt)
+            .unwrap_err()
     ));
     assert!(is_taken(
         directory.add_enterprise(Some(ENTERPRISE), "B").unwrap_err()
@@ -221,7 +225,11 @@ fn what_is_not_there_is_named() {
     let directory = directory();
     let is_unknown = |error: DirectoryError| matches!(error, DirectoryError::Unknown { .. });
     assert!(is_unknown(directory.app("other").unwrap_err()));
-    assert!(is_unknown(directory.create_app("B", "1").unwrap_err()));
+    assert!(is_unknown(
+        directory
+            .create_app("B", "1", Authentication::Jwt)
+            .unwrap_err()
+    ));
     assert!(is_unknown(
         directory.add_administrator("1", "a").unwrap_err()
     ));
@@ -233,7 +241,7 @@ fn what_is_not_there_is_named() {
         directory.add_app_user("other", &user).unwrap_err()
     ));
     for name in ["", " a", "a\nb", &"n".repeat(121)] {
-        let refused = directory.create_app(name, ENTERPRISE);
+        let refused = directory.create_app(name, ENTERPRISE, Authentication::Jwt);
         assert!(
             matches!(refused, Err(DirectoryError::Name { .. })),
             "{name:?}"

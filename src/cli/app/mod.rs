@@ -12,7 +12,7 @@ use super::{Exit, Failure, print_json};
 use crate::broker::directory::{AppRecord, Directory, DirectoryError, NewUser};
 use crate::broker::origin::Origins;
 use crate::broker::terms::{SCOPES, Scopes};
-use crate::broker::{Access, Terms};
+use crate::broker::{Access, Authentication, Terms};
 use crate::credential::generate::RsaBits;
 use crate::signer::PublicKey;
 
@@ -57,6 +57,9 @@ enum Action {
         /// there are several.
         #[arg(long, value_name = "ID")]
         enterprise: Option<String>,
+        /// How the app authenticates, which can never be changed.
+        #[arg(long, value_enum, value_name = "METHOD", default_value = "jwt")]
+        authentication: Method,
         /// The administrator of an enterprise that is made.
         #[arg(long, value_name = "LOGIN", default_value = "admin@example.com")]
         admin: String,
@@ -167,6 +170,14 @@ struct App {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum Method {
+    /// Server authentication, by signed assertions.
+    Jwt,
+    /// The client's own credentials.
+    ClientCredentials,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Level {
     /// The service account and the app's own users.
     App,
@@ -203,8 +214,12 @@ impl Called<'_> {
             Action::Create {
                 name,
                 enterprise,
+                authentication,
                 admin,
-            } => self.create(name, enterprise.as_deref(), admin),
+            } => {
+                let enterprise = self.enterprise(enterprise.as_deref(), admin)?;
+                self.create(name, &enterprise, *authentication)
+            }
             Action::List => {
                 let apps = directory.apps().map_err(refused)?;
                 self.print(&apps, || text::list(&apps))
@@ -277,11 +292,14 @@ impl Called<'_> {
         }
     }
 
-    fn create(&self, name: &str, enterprise: Option<&str>, admin: &str) -> Result<(), Failure> {
-        let enterprise = self.enterprise(enterprise, admin)?;
+    fn create(&self, name: &str, enterprise: &str, method: Method) -> Result<(), Failure> {
+        let authentication = match method {
+            Method::Jwt => Authentication::Jwt,
+            Method::ClientCredentials => Authentication::ClientCredentials,
+        };
         let created = self
             .directory
-            .create_app(name, &enterprise)
+            .create_app(name, enterprise, authentication)
             .map_err(refused)?;
         let secret = created.client_secret.expose();
         let shown = json!({"app": created.app, "client_secret": secret});

@@ -23,9 +23,9 @@ pub(super) fn app(app: &AppRecord) -> String {
     if let Some(account) = &app.service_account {
         lines.push(format!("service account {} {}", account.id, account.login));
     }
-    lines.extend(terms("edited", &app.edited));
-    match &app.approved {
-        Some(approved) if *approved != app.edited => lines.extend(terms("approved", approved)),
+    lines.extend(terms("edited", app.edited));
+    match app.approved {
+        Some(approved) if approved != app.edited => lines.extend(terms("approved", approved)),
         Some(_) => lines.push("approved        as edited".into()),
         None => lines.push("approved        nothing".into()),
     }
@@ -99,7 +99,7 @@ pub(super) fn outbox(notices: &[Notice]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn terms(title: &str, terms: &Terms) -> [String; 4] {
+fn terms(title: &str, terms: Terms) -> [String; 4] {
     let access = match terms.access {
         Access::App => "app access only",
         Access::AppAndEnterprise => "app + enterprise access",

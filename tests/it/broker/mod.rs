@@ -3,6 +3,7 @@
 mod apps;
 mod attacks;
 mod cli;
+mod endpoints;
 mod grants;
 mod http;
 mod lifecycle;
