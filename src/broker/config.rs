@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::{Directory, DirectoryError};
+use super::orders::Orders;
 use super::registration::{AppRegistration, UserRegistration};
 use super::registry::RegistryError;
 use super::replay;
@@ -38,6 +39,8 @@ pub struct BrokerConfig {
     pub audiences: Vec<String>,
     /// How the broker behaves where servers differ.
     pub behaviour: Behaviour,
+    /// How slow, full or broken the broker pretends to be.
+    pub orders: Orders,
     /// What one client may take up.
     pub limits: Limits,
     /// How many threads serve requests. They do nothing else, so that their
@@ -124,6 +127,7 @@ impl Default for BrokerConfig {
             directory: None,
             audiences: Vec::new(),
             behaviour: Behaviour::default(),
+            orders: Orders::default(),
             limits: Limits::default(),
             threads: NonZeroUsize::MIN,
             clock: Arc::new(SystemClock::new()),
@@ -138,6 +142,7 @@ impl fmt::Debug for BrokerConfig {
             .field("apps", &self.apps)
             .field("users", &self.users.len())
             .field("behaviour", &self.behaviour)
+            .field("orders", &self.orders)
             .field("limits", &self.limits)
             .field("threads", &self.threads)
             .finish_non_exhaustive()

@@ -131,6 +131,11 @@ impl Grants {
         &self.issuer
     }
 
+    /// Does a `jti` stay burnt if the request is refused after all?
+    pub(super) fn remembers_refused(&self) -> bool {
+        self.remembers_refused
+    }
+
     /// Checks a bearer's token: authentic, not expired, not revoked.
     #[must_use]
     pub fn bearer(&self, token: &str) -> Option<Grant> {

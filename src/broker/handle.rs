@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -22,10 +22,12 @@ use super::config::{BrokerConfig, BrokerError};
 use super::directory::{Directory, DirectoryError};
 use super::follow::Follower;
 use super::grant::Grants;
+use super::orders::Orders;
 use super::registry::Registry;
 use super::routes::Endpoint;
 use super::server;
 use super::stats::Stats;
+use crate::clock::Clock;
 use crate::oauth::{BOX_AUDIENCE, TOKEN_PATH};
 
 /// How many connections may wait to be accepted; the system's own bound may
@@ -42,6 +44,7 @@ pub struct Broker {
     address: SocketAddr,
     threads: Vec<i32>,
     endpoint: Arc<Endpoint>,
+    clock: Arc<SkewedClock>,
     follower: Option<Follower>,
 }
 
@@ -85,15 +88,16 @@ impl Broker {
             format!("http://{address}{TOKEN_PATH}"),
         ];
         audiences.extend(config.audiences);
+        let clock = Arc::new(SkewedClock::new(config.clock, config.orders.skew_s));
         let grants = Grants::new(
             registry,
             format!("http://{address}"),
             audiences,
             &config.behaviour,
-            config.clock,
+            Arc::clone(&clock) as _,
         )
         .map_err(|_| BrokerError::Random)?;
-        let endpoint = Arc::new(Endpoint::new(grants, config.limits));
+        let endpoint = Arc::new(Endpoint::new(grants, config.limits, config.orders));
         let (stopping, is_stopping) = watch::channel(false);
         let (drain, drained) = mpsc::channel();
         let serving = server::serve(listener, Arc::clone(&endpoint), is_stopping);
@@ -111,6 +115,7 @@ impl Broker {
             address,
             threads,
             endpoint,
+            clock,
             follower,
         })
     }
@@ -150,6 +155,18 @@ impl Broker {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.endpoint.grants.registry
+    }
+
+    /// Tells the broker to be slow, full or broken from now on.
+    pub fn order(&self, orders: Orders) {
+        self.clock.skew_s.store(orders.skew_s, Ordering::Relaxed);
+        self.endpoint.foreman.order(orders);
+    }
+
+    /// Returns what the broker is told to do.
+    #[must_use]
+    pub fn orders(&self) -> Orders {
+        self.endpoint.foreman.orders()
     }
 
     /// Returns the directory, if the broker has one.
@@ -207,6 +224,38 @@ impl fmt::Debug for Broker {
             .field("address", &self.address)
             .field("threads", &self.threads)
             .finish_non_exhaustive()
+    }
+}
+
+/// A clock that shows another time than it is told.
+struct SkewedClock {
+    clock: Arc<dyn Clock>,
+    skew_s: AtomicI64,
+}
+
+impl SkewedClock {
+    fn new(clock: Arc<dyn Clock>, skew_s: i64) -> Self {
+        Self {
+            clock,
+            skew_s: AtomicI64::new(skew_s),
+        }
+    }
+}
+
+impl Clock for SkewedClock {
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn unix(&self) -> Duration {
+        let skew_s = self.skew_s.load(Ordering::Relaxed);
+        let by = Duration::from_secs(skew_s.unsigned_abs());
+        let now = self.clock.unix();
+        if skew_s < 0 {
+            now.saturating_sub(by)
+        } else {
+            now.saturating_add(by)
+        }
     }
 }
 

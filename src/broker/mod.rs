@@ -13,6 +13,7 @@
 //! | [`form`], [`json`], [`jose`] | what exactly was sent |
 //! | [`grant`], [`other_grants`], [`client_auth`] | who gets a token, and for what |
 //! | [`replay`], [`throttle`], [`token`], [`revocation`] | once, at what rate, in which form, and until when |
+//! | [`orders`] | how slow, full or broken it pretends to be |
 //! | [`config`], [`handle`], [`stats`] | how a broker is started, watched and ended |
 //!
 //! Invariants: no input makes it panic, no request waits for a lock that
@@ -28,6 +29,7 @@ pub mod grant;
 pub mod handle;
 pub mod jose;
 pub mod json;
+pub mod orders;
 pub mod origin;
 pub mod other_grants;
 pub mod registration;
@@ -40,6 +42,7 @@ pub mod throttle;
 pub mod token;
 
 mod follow;
+mod reset;
 mod routes;
 mod server;
 mod service;
@@ -47,6 +50,7 @@ mod wire;
 
 pub use self::config::{Behaviour, BrokerConfig, BrokerError, Limits};
 pub use self::handle::Broker;
+pub use self::orders::Orders;
 pub use self::registration::{
     Access, AppRegistration, Authentication, KeyRegistration, Membership, UserRegistration,
 };

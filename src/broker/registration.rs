@@ -15,8 +15,12 @@ use crate::signer::{Algorithm, PublicKey};
 /// The algorithms that the provider accepts for an app's keys.
 pub const ALGORITHMS: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512];
 
-/// An app with server authentication by JWT.
+/// An app as it is registered.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the console"
+)]
 pub struct AppRegistration {
     /// The client ID: the assertion's `iss` and the form's `client_id`.
     pub client_id: String,

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use super::config::Limits;
 use super::form::{Form, FormError};
 use super::grant::{Grants, Refused};
+use super::orders::{Fate, Foreman, Orders};
 use super::service::{self, Page};
 use super::stats::{Counters, add};
 use super::token::Issued;
@@ -29,21 +30,27 @@ use crate::oauth::{ACCESS_TOKEN_TYPE, INTROSPECT_PATH, REVOKE_PATH, Refusal, TOK
 
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
+/// Marks an answer in whose place the connection is reset.
+#[derive(Clone, Copy)]
+pub(super) struct Reset;
+
 /// What all requests share.
 pub(super) struct Endpoint {
     pub(super) grants: Grants,
     pub(super) counters: Counters,
     pub(super) limits: Limits,
+    pub(super) foreman: Foreman,
     date: ArcSwap<(u64, HeaderValue)>,
 }
 
 impl Endpoint {
-    pub(super) fn new(grants: Grants, limits: Limits) -> Self {
+    pub(super) fn new(grants: Grants, limits: Limits, orders: Orders) -> Self {
         Self {
             date: ArcSwap::from_pointee(rendered_date(grants.now())),
             grants,
             counters: Counters::default(),
             limits,
+            foreman: Foreman::new(orders),
         }
     }
 
@@ -181,7 +188,30 @@ async fn token(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Respo
     if let (Page::Refused, Some(origin)) = (page, &origin) {
         return service::refuse_page(&endpoint, origin);
     }
-    let mut response = match endpoint.grants.token(&form) {
+    let foreman = &endpoint.foreman;
+    let place = foreman.enter();
+    let fate = match place {
+        Some(_) => foreman.next(),
+        None => Fate::default(),
+    };
+    // A failure comes after the judgement, so that it burns the jti as the
+    // provider's does, unless it shall not.
+    let disorder = match fate.fails {
+        _ if place.is_none() => Some(Refusal::Overloaded),
+        Some(failure) => Some(failure.refusal()),
+        None => None,
+    };
+    let judged = match disorder {
+        Some(disorder) if !endpoint.grants.remembers_refused() => Err(disorder.into()),
+        Some(disorder) => {
+            // Whatever the judgement was, nobody will learn it.
+            let _ = endpoint.grants.token(&form);
+            Err(disorder.into())
+        }
+        None => endpoint.grants.token(&form),
+    };
+    foreman.wait(fate).await;
+    let mut response = match judged {
         Ok(issued) => {
             add(&endpoint.counters.granted);
             endpoint.answer(StatusCode::OK, token_body(&issued))
@@ -190,6 +220,9 @@ async fn token(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Respo
     };
     if page == Page::Listed {
         service::open_to_pages(response.headers_mut());
+    }
+    if fate.is_reset {
+        response.extensions_mut().insert(Reset);
     }
     response
 }

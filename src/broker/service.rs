@@ -27,6 +27,7 @@ use crate::oauth::{
     CLIENT_CREDENTIALS, INTROSPECT_PATH, JWT_BEARER, REVOKE_PATH, Refusal, TOKEN_EXCHANGE,
     TOKEN_PATH,
 };
+use crate::signer::Algorithm;
 
 /// How long a browser may remember the answer to a preflight, in seconds.
 const PREFLIGHT_AGE_S: &str = "86400";
@@ -200,7 +201,7 @@ pub(super) async fn metadata(State(endpoint): State<Arc<Endpoint>>) -> Response 
     add(&endpoint.counters.others);
     let issuer = endpoint.grants.issuer();
     let methods = ["client_secret_post", "private_key_jwt"];
-    let algorithms = ALGORITHMS.map(|algorithm| algorithm.name());
+    let algorithms = ALGORITHMS.map(Algorithm::name);
     let scopes: Vec<_> = SCOPES
         .into_iter()
         .map(|(name, _)| name)

@@ -70,6 +70,10 @@ pub enum Refusal {
     RateLimited,
     /// The endpoint cannot answer now.
     Overloaded,
+    /// The endpoint failed.
+    ServerError,
+    /// What stands before the endpoint failed.
+    BadGateway,
     /// `assertion` is missing.
     MissingAssertion,
     /// A parameter occurs twice (RFC 6749 §3.2).
@@ -179,7 +183,7 @@ impl Refusal {
 }
 
 /// The table, in the order of [`Refusal`]'s variants.
-const TABLE: [(Refusal, Row); 35] = [
+const TABLE: [(Refusal, Row); 37] = [
     (
         Refusal::AppNotAuthorized,
         row(
@@ -351,6 +355,14 @@ const TABLE: [(Refusal, Row); 35] = [
             "The endpoint is overloaded, please try again later",
         )
         .with(StatusCode::SERVICE_UNAVAILABLE),
+    ),
+    (
+        Refusal::ServerError,
+        whole("server_error", "The endpoint failed").with(StatusCode::INTERNAL_SERVER_ERROR),
+    ),
+    (
+        Refusal::BadGateway,
+        whole("server_error", "The endpoint could not be reached").with(StatusCode::BAD_GATEWAY),
     ),
     (
         Refusal::MissingAssertion,

@@ -7,6 +7,7 @@ mod endpoints;
 mod grants;
 mod http;
 mod lifecycle;
+mod orders;
 mod refusals;
 mod replays;
 mod slow;
@@ -20,7 +21,7 @@ use aws_lc_rs::signature::{self, RsaEncoding, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintmark::broker::{
-    AppRegistration, Behaviour, Broker, BrokerConfig, Limits, UserRegistration,
+    AppRegistration, Behaviour, Broker, BrokerConfig, Limits, Orders, UserRegistration,
 };
 use mintmark::clock::ManualClock;
 use mintmark::oauth::{BOX_AUDIENCE, JWT_BEARER, Refusal};
@@ -65,6 +66,7 @@ struct Setting {
     app: AppRegistration,
     behaviour: Behaviour,
     limits: Limits,
+    orders: Orders,
 }
 
 impl Default for Setting {
@@ -76,6 +78,7 @@ impl Default for Setting {
                 ..Behaviour::default()
             },
             limits: Limits::default(),
+            orders: Orders::default(),
         }
     }
 }
@@ -102,6 +105,7 @@ impl Stage {
             ],
             behaviour: setting.behaviour,
             limits: setting.limits,
+            orders: setting.orders,
             clock: Arc::clone(&clock) as _,
             ..BrokerConfig::default()
         })
