@@ -58,6 +58,9 @@ pub struct Behaviour {
     /// 429 for instance? The provider does it so; without it, a client may
     /// repeat the same assertion.
     pub remembers_refused_jti: bool,
+    /// Are access tokens JWTs that anybody can verify (RFC 9068)? Signing them
+    /// costs the broker more than all of its other work.
+    pub signed_tokens: bool,
     /// How long tokens live, in seconds; drawn for each.
     pub token_life_s: RangeInclusive<u64>,
     /// The rate above which the broker answers 429; none by default.
@@ -153,6 +156,7 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             remembers_refused_jti: true,
+            signed_tokens: false,
             token_life_s: token::LIFE_S,
             rate_limit: None,
             replay_capacity: replay::DEFAULT_CAPACITY,

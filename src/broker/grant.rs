@@ -18,6 +18,7 @@ use super::registration::{ALGORITHMS, Access, Authentication, Membership};
 use super::registry::{App, Registry, Snapshot};
 use super::replay::{Presentation, ReplayCache};
 use super::revocation::Revoked;
+use super::signed_token::SignedTokens;
 use super::terms::Terms;
 use super::throttle::Throttle;
 use super::token::{Grant, Issued, Minter, SubjectKind, Wish};
@@ -86,9 +87,13 @@ impl Grants {
         behaviour: &Behaviour,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, aws_lc_rs::error::Unspecified> {
+        let mut minter = Minter::new(behaviour.token_life_s.clone())?;
+        if behaviour.signed_tokens {
+            minter.sign_with(SignedTokens::new(&issuer)?);
+        }
         Ok(Self {
             registry,
-            minter: Minter::new(behaviour.token_life_s.clone())?,
+            minter,
             replay: ReplayCache::new(behaviour.replay_capacity)?,
             revoked: Revoked::default(),
             throttle: behaviour.rate_limit.map(Throttle::new),

@@ -46,6 +46,7 @@ mod reset;
 mod routes;
 mod server;
 mod service;
+mod signed_token;
 mod wire;
 
 pub use self::config::{Behaviour, BrokerConfig, BrokerError, Limits};

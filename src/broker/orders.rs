@@ -15,6 +15,7 @@
 //! instant itself.
 
 use std::num::NonZeroUsize;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use arc_swap::ArcSwap;
 
 use crate::oauth::Refusal;
 use crate::stats::random::Random;
+use crate::units::Span;
 
 /// What the broker is told to do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,6 +61,11 @@ pub enum ServiceTime {
     /// Exponential with this mean.
     Exponential(Duration),
 }
+
+/// Why a text is no distribution of service times.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no distribution, expected constant:5ms, uniform:1ms-9ms or exponential:5ms")]
+pub struct ServiceTimeError(String);
 
 /// A pause that comes again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +227,29 @@ impl ServiceTime {
     }
 }
 
+impl FromStr for ServiceTime {
+    type Err = ServiceTimeError;
+
+    /// Reads `constant:5ms`, `uniform:1ms-9ms` or `exponential:5ms`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || ServiceTimeError(text.to_owned());
+        let span = |text: &str| text.parse::<Span>().map(|span| span.0).map_err(|_| wrong());
+        match text.split_once(':').ok_or_else(wrong)? {
+            ("constant", time) => Ok(Self::Constant(span(time)?)),
+            ("exponential", mean) => Ok(Self::Exponential(span(mean)?)),
+            ("uniform", bounds) => {
+                let (shortest, longest) = bounds.split_once('-').ok_or_else(wrong)?;
+                let (shortest, longest) = (span(shortest)?, span(longest)?);
+                if shortest > longest {
+                    return Err(wrong());
+                }
+                Ok(Self::Uniform(shortest, longest))
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
 impl Stall {
     /// Moves an instant out of the pauses.
     fn put_off(self, at: Duration) -> Duration {
@@ -335,6 +365,26 @@ mod tests {
         };
         for (at, leaves) in [(0, 0), (5, 5), (6, 10), (9, 10), (10, 10), (17, 20)] {
             assert_eq!(stall.put_off(at * MS), leaves * MS, "{at}");
+        }
+    }
+
+    #[test]
+    fn distributions_are_read() {
+        for (text, time) in [
+            ("constant:5ms", ServiceTime::Constant(5 * MS)),
+            ("uniform:1ms-9ms", ServiceTime::Uniform(MS, 9 * MS)),
+            ("exponential:1s", ServiceTime::Exponential(1000 * MS)),
+        ] {
+            assert_eq!(text.parse(), Ok(time));
+        }
+        for text in [
+            "5ms",
+            "normal:5ms",
+            "uniform:9ms-1ms",
+            "uniform:1ms",
+            "constant:",
+        ] {
+            assert!(text.parse::<ServiceTime>().is_err(), "{text}");
         }
     }
 

@@ -190,10 +190,11 @@ async fn own_token(
     Ok(grant.map(|grant| (grant, app.client_id().to_owned())))
 }
 
-/// Lists the keys of signed access tokens: tokens are opaque, so none.
+/// Lists the keys of signed access tokens; none if tokens are opaque.
 pub(super) async fn keys(State(endpoint): State<Arc<Endpoint>>) -> Response {
     add(&endpoint.counters.others);
-    endpoint.answer(StatusCode::OK, "{\"keys\":[]}")
+    let key_set = endpoint.grants.minter.key_set().to_owned();
+    endpoint.answer(StatusCode::OK, key_set)
 }
 
 /// Describes the server (RFC 8414 §2).

@@ -18,6 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::other_grants::MAX_RESOURCE;
 use super::registry::App;
+use super::signed_token::SignedTokens;
 use super::terms::{Scopes, Terms};
 
 /// The shortest and the longest life of a token, in seconds, as seen at the
@@ -49,6 +50,7 @@ const MAY_ACT_AS_USER: u8 = 4;
 pub struct Minter {
     key: hmac::Key,
     life_s: RangeInclusive<u64>,
+    signed: Option<SignedTokens>,
 }
 
 /// On whose behalf a token acts.
@@ -96,6 +98,8 @@ pub struct Issued {
 pub struct Wish<'a> {
     /// The number of the app in the registry.
     pub app: u32,
+    /// The app's client ID.
+    pub client_id: &'a str,
     /// The kind of subject.
     pub kind: SubjectKind,
     /// The ID of the subject.
@@ -112,9 +116,10 @@ pub struct Wish<'a> {
 
 impl<'a> Wish<'a> {
     /// Describes a token of all that an app's terms allow.
-    pub(super) fn of(app: &App, terms: Terms, kind: SubjectKind, subject: &'a str) -> Self {
+    pub(super) fn of(app: &'a App, terms: Terms, kind: SubjectKind, subject: &'a str) -> Self {
         Self {
             app: app.number(),
+            client_id: app.client_id(),
             kind,
             subject,
             scopes: terms.scopes,
@@ -155,9 +160,22 @@ impl Minter {
         let minter = Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             life_s,
+            signed: None,
         };
         zeroize::Zeroize::zeroize(&mut key);
         Ok(minter)
+    }
+
+    /// Issues signed tokens from now on, except for narrowed ones.
+    pub(super) fn sign_with(&mut self, signed: SignedTokens) {
+        self.signed = Some(signed);
+    }
+
+    /// Returns the keys of signed tokens as a JWK Set.
+    pub(super) fn key_set(&self) -> &str {
+        self.signed
+            .as_ref()
+            .map_or("{\"keys\":[]}", SignedTokens::key_set)
     }
 
     /// Issues a token; `now` is in seconds since the Unix epoch. It does not
@@ -190,6 +208,13 @@ impl Minter {
         if let Some(parent) = wish.parent {
             flags |= IS_NARROWED;
             expires_in = expires_in.min(parent.expires_at.saturating_sub(now));
+        }
+        if let (Some(signed), None) = (&self.signed, wish.parent) {
+            return Ok(Issued {
+                access_token: signed.sign(wish, &id, now, now.saturating_add(expires_in))?,
+                expires_in,
+                narrowed: None,
+            });
         }
         let mut token = Writer::default();
         token.put(&[VERSION]);
@@ -224,6 +249,10 @@ impl Minter {
     /// with, and one that has expired.
     #[must_use]
     pub fn verify(&self, access_token: &str, now: u64) -> Option<Grant> {
+        if access_token.contains('.') {
+            let grant = self.signed.as_ref()?.verify(access_token)?;
+            return (grant.expires_at > now).then_some(grant);
+        }
         let text = access_token.strip_prefix(NARROWED);
         let is_narrowed = text.is_some();
         let mut buffer = [0; MAX_LEN];
@@ -312,6 +341,7 @@ mod tests {
     fn wish(kind: SubjectKind, subject: &str) -> Wish<'_> {
         Wish {
             app: 7,
+            client_id: "client",
             kind,
             subject,
             scopes: Scopes::ALL,
@@ -395,6 +425,33 @@ mod tests {
             "A".repeat(10_000),
         ] {
             assert!(minter.verify(&text, NOW).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_signed_token_says_the_same_and_is_good_here_alone() {
+        let minter = || {
+            let mut minter = Minter::new(LIFE_S).unwrap();
+            minter.sign_with(SignedTokens::new("http://127.0.0.1:1").unwrap());
+            minter
+        };
+        let (own, other) = (minter(), minter());
+        let issued = minted(&own);
+        let grant = own.verify(&issued.access_token, NOW).unwrap();
+        assert_eq!((grant.app, grant.as_user), (7, true));
+        assert_eq!(grant.subject, Subject::User("4711".into()));
+        assert_eq!(grant.scopes, Scopes::ALL);
+        let end = NOW + issued.expires_in;
+        assert_eq!(grant.expires_at, end);
+        assert!(own.verify(&issued.access_token, end).is_none());
+        assert!(other.verify(&issued.access_token, NOW).is_none());
+        let (signed, _) = issued.access_token.rsplit_once('.').unwrap();
+        for forged in [
+            format!("{signed}."),
+            signed.into(),
+            format!("{signed}.AAAA"),
+        ] {
+            assert!(own.verify(&forged, NOW).is_none());
         }
     }
 

@@ -11,8 +11,10 @@ use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::broker_orders::OrderFlags;
 use super::{Exit, Failure};
 use crate::broker::directory::Directory;
+use crate::broker::token::LIFE_S;
 use crate::broker::{
     AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, RateLimit, Stats,
     UserRegistration,
@@ -21,6 +23,7 @@ use crate::credential::generate::{self, RsaBits};
 use crate::credential::{PassphraseSource, Sealing, Source, load};
 use crate::error::Chain;
 use crate::signer::{PrivateKey, PublicKey};
+use crate::units::Span;
 
 /// How long requests under way may take to end after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -99,6 +102,18 @@ pub(super) struct Flags {
     #[arg(long)]
     spare_refused_jti: bool,
 
+    /// Issue access tokens that anybody can verify (RFC 9068), at the cost of
+    /// a signature each.
+    #[arg(long)]
+    signed_tokens: bool,
+
+    /// How long tokens live, in place of 3600 to 4300 seconds.
+    #[arg(long, value_name = "SPAN")]
+    token_life: Option<Span>,
+
+    #[command(flatten)]
+    orders: OrderFlags,
+
     /// Print one line of JSON in place of the address.
     #[arg(long)]
     json: bool,
@@ -124,8 +139,14 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
                 per_s,
                 burst: flags.burst,
             }),
+            signed_tokens: flags.signed_tokens,
+            token_life_s: flags.token_life.map_or(LIFE_S, |life| {
+                let seconds = life.0.as_secs().max(1);
+                seconds..=seconds
+            }),
             ..Behaviour::default()
         },
+        orders: flags.orders.orders()?,
         threads: flags.threads,
         ..BrokerConfig::default()
     };

@@ -10,6 +10,7 @@ mod app_flags;
 mod backends;
 mod bench;
 mod broker;
+mod broker_orders;
 mod run;
 mod sign;
 mod stop;
@@ -34,7 +35,7 @@ enum Verb {
     Run(run::Flags),
     Bench(Box<bench::Flags>),
     Backends(backends::Flags),
-    Broker(broker::Flags),
+    Broker(Box<broker::Flags>),
     App(app::Flags),
     Sign(sign::Flags),
     Token(token::Flags),

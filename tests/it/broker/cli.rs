@@ -220,6 +220,9 @@ fn flags_that_make_no_sense_are_usage_errors() {
         &["--write-config", path, "--user", "5", "--app-user", "5"],
         &["--write-config", path, "--threads", "0"],
         &["--write-config", path, "--public-key", path],
+        &["--write-config", path, "--error-share", "2"],
+        &["--write-config", path, "--service-time", "5ms"],
+        &["--registry", path, "--user", "5"],
     ] {
         // A broker that starts after all says so at once.
         let mut process = Process::start(arguments);

@@ -427,3 +427,41 @@ async fn a_preflight_is_answered_for_every_page() {
     );
     assert!(header("access-control-max-age").parse::<u32>().unwrap() > 0);
 }
+
+#[tokio::test]
+async fn signed_tokens_are_verified_by_anyone_with_the_key_set() {
+    let stage = Stage::with(Setting {
+        behaviour: Behaviour {
+            signed_tokens: true,
+            token_life_s: 60..=60,
+            ..Setting::default().behaviour
+        },
+        ..Setting::default()
+    });
+    let answer = stage.present(&Draft::enterprise().sign()).await;
+    let token = answer.token();
+    assert_eq!(answer.body["expires_in"], 60);
+    let keys = get(&stage, "/oauth2/jwks", &[]).await;
+    let keys: jsonwebtoken::jwk::JwkSet = serde_json::from_value(keys.body).unwrap();
+    let header = jsonwebtoken::decode_header(token).unwrap();
+    assert_eq!(header.typ.as_deref(), Some("at+jwt"));
+    let key = keys.find(&header.kid.unwrap()).unwrap();
+    let key = jsonwebtoken::DecodingKey::from_jwk(key).unwrap();
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
+    validation.set_audience(&[format!("{}/2.0", stage.broker.url())]);
+    validation.set_issuer(&[stage.broker.url()]);
+    // The stage's clock is not the system's.
+    validation.validate_exp = false;
+    let decoded = jsonwebtoken::decode::<Value>(token, &key, &validation).unwrap();
+    assert_eq!(decoded.claims["sub"], ENTERPRISE);
+    assert_eq!(decoded.claims["client_id"], CLIENT);
+    assert_eq!(decoded.claims["exp"], NOW + 60);
+
+    assert_eq!(stage.me(token).await.status, 200);
+    let narrowed = stage.post(&exchange(token, "item_preview", &[])).await;
+    assert!(narrowed.token().starts_with("1!"));
+    of_client(&stage, "/oauth2/revoke", token).await;
+    for gone in [token, narrowed.token()] {
+        assert_eq!(stage.me(gone).await.status, 401);
+    }
+}
