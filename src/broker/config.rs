@@ -18,6 +18,7 @@ use super::replay;
 use super::throttle::RateLimit;
 use super::token;
 use crate::clock::{Clock, SystemClock};
+use crate::credential::Secret;
 
 /// Everything about a broker.
 #[derive(Clone)]
@@ -34,6 +35,9 @@ pub struct BrokerConfig {
     /// Further apps and users, which are followed as they change. Edits of
     /// the running broker's registry last until the next change only.
     pub directory: Option<Arc<Directory>>,
+    /// What opens the directory to requests below `/admin/v1`; without it
+    /// they are refused.
+    pub admin_secret: Option<Secret>,
     /// Audiences to accept besides the provider's and the broker's own
     /// address.
     pub audiences: Vec<String>,
@@ -128,6 +132,7 @@ impl Default for BrokerConfig {
             apps: Vec::new(),
             users: Vec::new(),
             directory: None,
+            admin_secret: None,
             audiences: Vec::new(),
             behaviour: Behaviour::default(),
             orders: Orders::default(),

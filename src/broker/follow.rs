@@ -21,12 +21,13 @@ const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Keeps a registry abreast of a directory. Ends on drop.
 pub(super) struct Follower {
-    state: Arc<State>,
+    state: Arc<Followed>,
     /// Dropped to end the thread.
     running: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
 }
 
-struct State {
+/// A directory and the registry that is made of it.
+pub(super) struct Followed {
     directory: Arc<Directory>,
     registry: Arc<Registry>,
     /// Registered by the broker's configuration, before all others.
@@ -43,7 +44,7 @@ impl Follower {
         apps: Vec<AppRegistration>,
         users: Vec<UserRegistration>,
     ) -> Result<Self, DirectoryError> {
-        let state = Arc::new(State {
+        let state = Arc::new(Followed {
             directory,
             registry,
             apps,
@@ -65,14 +66,8 @@ impl Follower {
         })
     }
 
-    /// Makes a new snapshot if the directory has changed, and says whether
-    /// it had.
-    pub(super) fn refresh(&self) -> Result<bool, DirectoryError> {
-        self.state.refresh()
-    }
-
-    pub(super) fn directory(&self) -> &Arc<Directory> {
-        &self.state.directory
+    pub(super) fn followed(&self) -> &Arc<Followed> {
+        &self.state
     }
 }
 
@@ -86,8 +81,14 @@ impl Drop for Follower {
     }
 }
 
-impl State {
-    fn refresh(&self) -> Result<bool, DirectoryError> {
+impl Followed {
+    pub(super) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Makes a new snapshot if the directory has changed, and says whether
+    /// it had.
+    pub(super) fn refresh(&self) -> Result<bool, DirectoryError> {
         let mut seen = self.seen.lock();
         // Read first: a change that comes in between is seen twice, not missed.
         let version = self.directory.version()?;

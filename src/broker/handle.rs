@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::admin::Admin;
 use super::config::{BrokerConfig, BrokerError};
 use super::directory::{Directory, DirectoryError};
 use super::follow::Follower;
@@ -97,7 +98,14 @@ impl Broker {
             Arc::clone(&clock) as _,
         )
         .map_err(|_| BrokerError::Random)?;
-        let endpoint = Arc::new(Endpoint::new(grants, config.limits, config.orders));
+        let admin = match (&follower, &config.admin_secret) {
+            (Some(follower), Some(secret)) => {
+                Some(Admin::new(Arc::clone(follower.followed()), secret.expose()))
+            }
+            _ => None,
+        };
+        let endpoint = Endpoint::new(grants, config.limits, config.orders, admin);
+        let endpoint = Arc::new(endpoint);
         let (stopping, is_stopping) = watch::channel(false);
         let (drain, drained) = mpsc::channel();
         let serving = server::serve(listener, Arc::clone(&endpoint), is_stopping);
@@ -172,7 +180,8 @@ impl Broker {
     /// Returns the directory, if the broker has one.
     #[must_use]
     pub fn directory(&self) -> Option<&Arc<Directory>> {
-        self.follower.as_ref().map(Follower::directory)
+        let follower = self.follower.as_ref()?;
+        Some(follower.followed().directory())
     }
 
     /// Serves what the directory holds now, and says whether it had changed.
@@ -183,7 +192,9 @@ impl Broker {
     ///
     /// The directory failed; what was served before still is.
     pub fn refresh(&self) -> Result<bool, DirectoryError> {
-        self.follower.as_ref().map_or(Ok(false), Follower::refresh)
+        self.follower
+            .as_ref()
+            .map_or(Ok(false), |follower| follower.followed().refresh())
     }
 
     /// Stops accepting, lets requests under way end, closes all connections,

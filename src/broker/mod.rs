@@ -41,6 +41,7 @@ pub mod terms;
 pub mod throttle;
 pub mod token;
 
+mod admin;
 mod follow;
 mod reset;
 mod routes;

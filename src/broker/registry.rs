@@ -424,7 +424,8 @@ fn check_id(what: &'static str, id: &str) -> Result<(), RegistryError> {
     }
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+/// Hashes a secret, so that it is compared by its hash.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash

@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::admin::{self, Admin};
 use super::config::Limits;
 use super::form::{Form, FormError};
 use super::grant::{Grants, Refused};
@@ -40,17 +41,24 @@ pub(super) struct Endpoint {
     pub(super) counters: Counters,
     pub(super) limits: Limits,
     pub(super) foreman: Foreman,
+    pub(super) admin: Option<Admin>,
     date: ArcSwap<(u64, HeaderValue)>,
 }
 
 impl Endpoint {
-    pub(super) fn new(grants: Grants, limits: Limits, orders: Orders) -> Self {
+    pub(super) fn new(
+        grants: Grants,
+        limits: Limits,
+        orders: Orders,
+        admin: Option<Admin>,
+    ) -> Self {
         Self {
             date: ArcSwap::from_pointee(rendered_date(grants.now())),
             grants,
             counters: Counters::default(),
             limits,
             foreman: Foreman::new(orders),
+            admin,
         }
     }
 
@@ -144,6 +152,7 @@ pub(super) fn router(endpoint: Arc<Endpoint>) -> Router {
             "/.well-known/oauth-authorization-server",
             get(service::metadata),
         )
+        .nest("/admin/v1", admin::router())
         .route("/healthz", get(health))
         .route("/2.0/users/me", get(current_user))
         .fallback(not_found)
@@ -252,7 +261,10 @@ pub(super) fn parsed(body: &[u8]) -> Result<Form<'_>, Refusal> {
     })
 }
 
-async fn read_body(endpoint: &Endpoint, body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+pub(super) async fn read_body(
+    endpoint: &Endpoint,
+    body: Body,
+) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let limit = endpoint.limits.max_body_bytes;
     if body.size_hint().lower() > limit as u64 {
         return Err(Refusal::BodyTooLarge);
@@ -368,7 +380,7 @@ pub(super) fn unauthorized(endpoint: &Endpoint, was_presented: bool) -> Response
     response
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(only), None) = (values.next(), values.next()) else {
         return None;

@@ -20,7 +20,7 @@ use crate::broker::{
     UserRegistration,
 };
 use crate::credential::generate::{self, RsaBits};
-use crate::credential::{PassphraseSource, Sealing, Source, load};
+use crate::credential::{PassphraseSource, Sealing, Secret, Source, load};
 use crate::error::Chain;
 use crate::signer::{PrivateKey, PublicKey};
 use crate::units::Span;
@@ -35,6 +35,7 @@ const DRAIN: Duration = Duration::from_secs(5);
     mintmark broker --app app.json --public-key public.pem --listen 127.0.0.1:8080\n  \
     mintmark broker --registry apps.db\n\n\
     The first line of output is the broker's address.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Flags {
     /// The address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
@@ -67,6 +68,11 @@ pub(super) struct Flags {
     /// changes; see `mintmark app`. SIGHUP reads it at once.
     #[arg(long, value_name = "FILE")]
     registry: Option<PathBuf>,
+
+    /// Serve the registry for administration at /admin/v1 (JSON, described
+    /// by /admin/v1/openapi.json); the secret is printed at the start.
+    #[arg(long, requires = "registry")]
+    admin: bool,
 
     /// The size of the generated key: 2048, 3072 or 4096 bits.
     #[arg(
@@ -127,12 +133,15 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     };
     let directory = flags.registry.as_deref().map(Directory::open).transpose();
     let directory = directory.map_err(Failure::usage)?.map(Arc::new);
+    let admin_secret = flags.admin.then(generate::passphrase).transpose();
+    let admin_secret = admin_secret.map_err(Failure::failed)?;
     let config = BrokerConfig {
         listen: flags.listen,
         allow_non_loopback: flags.insecure_http,
         users: users(flags, app.as_ref())?,
         apps: app.iter().cloned().collect(),
         directory,
+        admin_secret: admin_secret.clone(),
         behaviour: Behaviour {
             remembers_refused_jti: !flags.spare_refused_jti,
             rate_limit: flags.rate_limit.map(|per_s| RateLimit {
@@ -169,7 +178,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         }
         _ => Failure::failed(error),
     })?;
-    announce(flags, app.as_ref(), &broker).map_err(Failure::failed)?;
+    announce(flags, app.as_ref(), admin_secret.as_ref(), &broker).map_err(Failure::failed)?;
     waiting.block_on(async {
         loop {
             tokio::select! {
@@ -275,7 +284,12 @@ fn public_half(key: &PrivateKey) -> Result<PublicKey, Failure> {
 }
 
 /// Says where the broker listens, in one line that is written at once.
-fn announce(flags: &Flags, app: Option<&AppRegistration>, broker: &Broker) -> std::io::Result<()> {
+fn announce(
+    flags: &Flags,
+    app: Option<&AppRegistration>,
+    admin_secret: Option<&Secret>,
+    broker: &Broker,
+) -> std::io::Result<()> {
     let mut out = stdout().lock();
     if flags.json {
         let line = json!({
@@ -285,6 +299,7 @@ fn announce(flags: &Flags, app: Option<&AppRegistration>, broker: &Broker) -> st
             "enterprise_id": app.map(|app| &app.enterprise_id),
             "key_id": app.and_then(|app| app.keys.first()).map(|key| &key.kid),
             "registry": flags.registry,
+            "admin_secret": admin_secret.map(Secret::expose),
             "config": flags.app.as_ref().or(flags.write_config.as_ref()),
             "pid": std::process::id(),
             "worker_threads": broker.worker_threads(),
@@ -292,6 +307,9 @@ fn announce(flags: &Flags, app: Option<&AppRegistration>, broker: &Broker) -> st
         writeln!(out, "{line}")?;
     } else {
         writeln!(out, "{}", broker.url())?;
+        if let Some(secret) = admin_secret {
+            eprintln!("mintmark: the admin secret is {}", secret.expose());
+        }
     }
     out.flush()
 }
