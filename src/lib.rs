@@ -16,6 +16,7 @@
 //! | 0 vocabulary | [`units`], [`clock`], [`error`] | quantities with units, clocks, exit codes |
 //! | 1 domain | [`credential`], [`assertion`], [`signer`], [`oauth`], [`record`], [`stats`] | keys and configuration files, the signed JWT, the signing backends, the wire types of a token endpoint, result documents, arithmetic |
 //! | 2 engines | [`scenario`], [`bench`], [`token`], [`broker`], [`load`] | each does one job and returns a record; none of them prints |
+//! | 3 decisions | [`capacity`] | a record in, a verdict with its evidence out |
 //! | 4 faces | [`report`], [`cli`] | text and JSON; flags and exit codes |
 //!
 //! Key material is zeroized when it is dropped and has no `Debug` form.
@@ -36,6 +37,8 @@ pub mod broker;
 pub mod load;
 pub mod scenario;
 pub mod token;
+
+pub mod capacity;
 
 pub mod cli;
 pub mod report;

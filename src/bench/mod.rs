@@ -36,7 +36,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use self::case::{Case, KeyPolicy, Question};
-pub use self::message::USUAL_CLAIMS_BYTES;
+pub use self::message::{USUAL_CLAIMS_BYTES, signing_inputs};
 pub use self::quads::{Progress, TimedBy};
 pub use self::quality::QualityFacts;
 pub use self::record::{BenchRecord, Bounded, CaseRecord, ComparisonRecord};

@@ -106,7 +106,7 @@ mod tests {
     fn without_a_counting_allocator_there_is_no_figure() {
         let signer = CountingSigner::default();
         let messages = [vec![1; 4]];
-        assert_eq!(counts_allocations(), false);
+        assert!(!counts_allocations());
         assert_eq!(allocations(&signer, &messages), None);
         assert_eq!(signer.count(), 0);
     }

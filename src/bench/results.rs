@@ -55,8 +55,8 @@ pub(super) fn case_records(
             });
             let rank = ranks(&standings)[place];
             CaseRecord {
-                rank,
                 is_reference,
+                rank,
                 speed,
                 ..case_record(&ready[at], &outcome.tallies[at])
             }

@@ -12,6 +12,7 @@ use crate::signer::{Algorithm, Facts};
 use crate::stats::{Estimate, Tolerance, Verdict};
 
 /// Returns a record of two backends in one cell.
+#[allow(clippy::too_many_lines)] // A list of invented figures.
 pub(crate) fn sample() -> BenchRecord {
     let bounded = |ratio: f64| Bounded {
         ratio,

@@ -209,7 +209,8 @@ pub fn run(
                 reasons: refused
                     .iter()
                     .map(|refused| format!("{}: {}", refused.name, refused.reason))
-                    .collect(),
+                    .collect::<Vec<_>>()
+                    .join("; "),
             })
     };
     let before = Counters::now();
@@ -367,6 +368,10 @@ impl Signer for Repeated {
 }
 
 /// Hashes `rounds` times, each depending on the one before.
+///
+/// It is never inlined: what is calibrated and what is injected must be the
+/// same code, not two copies that are optimised apart by a fifth.
+#[inline(never)]
 fn work(rounds: u32) {
     let mut state = [0_u8; 32];
     for _ in 0..rounds {

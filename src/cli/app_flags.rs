@@ -62,7 +62,8 @@ pub(super) struct AppFlags {
     #[arg(long, value_name = "ID")]
     user: Option<String>,
 
-    /// The provider: box, google, rfc7523, or a profile in a TOML file.
+    /// The provider: box, google, salesforce, docusign, okta, auth0, entra,
+    /// github, rfc7523, private_key_jwt, or a profile in a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "box")]
     profile: String,
 
@@ -112,11 +113,14 @@ impl AppFlags {
         }
         let credential = self.credential()?;
         let key = credential.key.open().map_err(Failure::usage)?;
-        let token_url = url
+        let variables: BTreeMap<_, _> = self.variables.iter().cloned().collect();
+        let token_url = match url
             .map(str::to_owned)
             .or_else(|| credential.token_url.clone())
-            .or_else(|| profile.token_url.clone());
-        let variables: BTreeMap<_, _> = self.variables.iter().cloned().collect();
+        {
+            Some(url) => Some(url),
+            None => profile.endpoint(&variables).map_err(Failure::usage)?,
+        };
         let mut app = App::new(
             &credential,
             &profile,

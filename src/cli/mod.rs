@@ -11,7 +11,10 @@ mod backends;
 mod bench;
 mod broker;
 mod broker_orders;
+mod capacity;
+mod load;
 mod run;
+mod scenario;
 mod sign;
 mod stop;
 mod token;
@@ -33,6 +36,9 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Flags),
+    Load(Box<load::Flags>),
+    Capacity(capacity::Flags),
+    Scenario(scenario::Flags),
     Bench(Box<bench::Flags>),
     Backends(backends::Flags),
     Broker(Box<broker::Flags>),
@@ -59,6 +65,9 @@ pub fn main() -> Exit {
     };
     let outcome = match &flags.verb {
         Verb::Run(flags) => run::run(flags),
+        Verb::Load(flags) => load::run(flags),
+        Verb::Capacity(flags) => capacity::run(flags),
+        Verb::Scenario(flags) => scenario::run(flags),
         Verb::Bench(flags) => bench::run(flags),
         Verb::Backends(flags) => backends::run(flags),
         Verb::Broker(flags) => broker::run(flags),

@@ -1,15 +1,15 @@
 //! `mintmark run`: a scenario, end to end.
 
 use std::io::{IsTerminal, stderr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Exit, Failure, print_json, stop};
-use crate::record::Folder;
+use crate::record::{Folder, RunDocument, Validity};
 use crate::report::run_text;
-use crate::scenario::{Event, Scenario, run as run_plan};
+use crate::scenario::{Event, Plan, Scenario, run as run_plan};
 use crate::units::Grouped;
 
 /// Runs a scenario file and leaves a folder of results.
@@ -17,7 +17,8 @@ use crate::units::Grouped;
 #[command(after_help = "Examples:\n  \
     mintmark run scenarios/quickstart.toml\n  \
     mintmark run scenarios/quickstart.toml --json | jq .steps[].outcomes\n\n\
-    Exit codes: 0 done, 2 the scenario cannot be used, 3 the run failed or was stopped early.")]
+    Exit codes: 0 done, 1 the objective was missed, 2 the scenario cannot be used,\n\
+    3 the run failed or was stopped early, 4 the run measured the generator more than its target.")]
 pub(super) struct Flags {
     /// The scenario file.
     #[arg(value_name = "SCENARIO")]
@@ -36,13 +37,18 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     let plan = Scenario::read(&flags.scenario)
         .and_then(|scenario| scenario.plan())
         .map_err(Failure::usage)?;
+    run_and_keep(&plan, &flags.results, flags.json)
+}
+
+/// Runs a plan, keeps its record under `results` and prints it.
+pub(super) fn run_and_keep(plan: &Plan, results: &Path, json: bool) -> Result<Exit, Failure> {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     // A folder that cannot be made is found out before the load, not after.
     let folder =
-        Folder::create(&flags.results, &format!("{now}-{}", plan.name)).map_err(Failure::failed)?;
+        Folder::create(results, &format!("{now}-{}", plan.name)).map_err(Failure::failed)?;
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let mut progress = Progress::new();
-    let outcome = run_plan(&plan, &folder.run(), &stop, &mut |event| {
+    let outcome = run_plan(plan, &folder.run(), &stop, &mut |event| {
         progress.show(event);
     });
     progress.clear();
@@ -55,32 +61,61 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         }
     };
     let written = folder.write(&document);
-    if flags.json {
+    if json {
         print_json(&document)?;
     } else {
         print!("{}", run_text(&document));
     }
     let path = written.map_err(Failure::failed)?;
-    if flags.json {
+    if json {
         eprintln!("mintmark: the record is in {}", path.display());
     } else {
         println!("\nThe record is in {}", path.display());
     }
-    Ok(if document.partial.is_some() {
-        Exit::Failed
+    Ok(exit_of(plan, &document))
+}
+
+/// Says what a run came to: what was measured has to be whole and sound
+/// before an objective is looked at.
+fn exit_of(plan: &Plan, document: &RunDocument) -> Exit {
+    if document.partial.is_some() {
+        return Exit::Failed;
+    }
+    let open = document
+        .steps
+        .iter()
+        .filter_map(|step| step.open.as_deref());
+    if open
+        .clone()
+        .any(|open| open.soundness.validity == Validity::Invalid)
+    {
+        return Exit::Inconclusive;
+    }
+    let is_missed = plan.objective.is_some_and(|objective| {
+        open.clone().any(|open| {
+            let counts: Vec<_> = open
+                .slices
+                .iter()
+                .map(|slice| objective.count(slice))
+                .collect();
+            !objective.is_met(&counts)
+        })
+    });
+    if is_missed {
+        Exit::Missed
     } else {
         Exit::Success
-    })
+    }
 }
 
 /// A line on the terminal that says what goes on; silent when piped.
-struct Progress {
+pub(super) struct Progress {
     bar: ProgressBar,
     step: String,
 }
 
 impl Progress {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let target = if stderr().is_terminal() {
             ProgressDrawTarget::stderr_with_hz(10)
         } else {
@@ -97,11 +132,12 @@ impl Progress {
         }
     }
 
-    fn show(&mut self, event: Event) {
+    pub(super) fn show(&mut self, event: Event) {
         match event {
             Event::Generating { bits } => {
                 self.phase("key pair", &format!("making one of {bits} bits"));
             }
+            Event::Calibrating => self.phase("calibration", "what this machine can do"),
             Event::BrokerStarted { url } => self.phase("broker", &format!("listens on {url}")),
             Event::Comparing { elapsed, budget } => {
                 self.phase("backends", "comparing");
@@ -137,7 +173,7 @@ impl Progress {
         self.bar.set_position(narrow(position.min(length)));
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }
 }

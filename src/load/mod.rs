@@ -1,19 +1,51 @@
-//! What happens to a token endpoint when workers call it?
+//! What happens to a token endpoint when it is called?
 //!
-//! The closed model: each worker begins its next call when the previous one
-//! has ended, for a given time. A worker has a thread of its own, as the
-//! programs have that it stands for, so that signing in one does not delay
-//! the answer to another. What a call does is behind [`Caller`]; this module
-//! counts, times and ends. A failing call is data.
+//! Two models. In the closed one ([`run_closed`]) each worker begins its next
+//! call when the previous one has ended. A worker has a thread of its own, as
+//! the programs have that it stands for, so that signing in one does not delay
+//! the answer to another; what a call does is behind [`Caller`].
+//!
+//! In the open one ([`run_open`]) requests start on a schedule, whatever
+//! happens: each is charged from the moment for which it was intended, and the
+//! run says whose fault lateness was.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`arrival`], [`pacer`] | when a request is due, and how a thread wakes up for it |
+//! | [`population`], [`assertions`] | whose token is asked for, and where the assertion comes from |
+//! | [`transport`] | how it travels |
+//! | `lane`, `tally`, `collect` | how a thread sends, counts, and hands over |
+//! | [`verdict`], [`calibrate`] | whether to believe it, and what this machine can do |
+//!
+//! A failing call is data.
 
+pub mod arrival;
+pub mod assertions;
+pub mod calibrate;
 pub mod caller;
 mod closed;
+mod collect;
+mod crew;
+mod health;
+mod lane;
+mod measured;
+pub mod objective;
+pub mod open;
+mod open_plan;
+pub mod pacer;
+pub mod population;
+mod prepare;
 mod recorder;
+mod supervise;
+mod tally;
+pub mod transport;
+pub mod verdict;
 
 use std::future::Future;
 use std::time::Duration;
 
 pub use self::closed::{ClosedPlan, LoadError, Measured, Progress, run_closed};
+pub use self::open::{OpenMeasured, OpenPlan, run_open};
 use crate::record::Outcome;
 
 /// Makes one call after another, from one worker.

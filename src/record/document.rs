@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Histogram, Host, Quality, Warning};
+use super::{Histogram, Host, OpenRecord, Quality, Warning};
 use crate::signer::Facts;
 
 /// The version of the document's schema that this program writes.
@@ -160,8 +160,12 @@ pub struct StepRecord {
     pub latencies: Latencies,
     /// Processor time of the measured phase.
     pub cpu: CpuTime,
-    /// The measured phase in fixed intervals, the unit of resampling.
+    /// The measured phase in fixed intervals, the unit of resampling. Those of
+    /// the open model are in `open`.
     pub slices: Vec<Slice>,
+    /// What the open model measured besides, if the step was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<Box<OpenRecord>>,
 }
 
 impl StepRecord {

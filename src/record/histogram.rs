@@ -68,6 +68,16 @@ impl Histogram {
         (self.count() > 0).then(|| Duration::from_nanos(self.0.value_at_quantile(q)))
     }
 
+    /// Counts the durations above `limit`, as far as three digits tell.
+    #[must_use]
+    pub fn count_above(&self, limit: Duration) -> u64 {
+        let ns = u64::try_from(limit.as_nanos()).unwrap_or(HIGHEST_NS);
+        if ns >= HIGHEST_NS {
+            return 0;
+        }
+        self.count() - self.0.count_between(0, ns)
+    }
+
     /// Returns the mean, or `None` if nothing was counted.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {

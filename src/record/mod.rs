@@ -8,6 +8,7 @@
 pub mod document;
 pub mod histogram;
 pub mod host;
+pub mod open;
 pub mod outcome;
 pub mod store;
 pub mod warning;
@@ -18,6 +19,10 @@ pub use self::document::{
 };
 pub use self::histogram::Histogram;
 pub use self::host::{Host, Quality};
+pub use self::open::{
+    Accounts, Blame, Calibration, Culprit, Finding, GeneratorHealth, OpenRecord, OpenSlice,
+    OutcomeStages, Packed, SigningFacts, Soundness, Stages, Validity,
+};
 pub use self::outcome::Outcome;
 pub use self::store::{Folder, StoreError};
 pub use self::warning::Warning;

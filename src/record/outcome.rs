@@ -32,8 +32,31 @@ pub enum Outcome {
     Tls,
     /// The answer took longer than the time-out.
     TimedOut,
+    /// A part of the request took longer than that part's own time-out.
+    TimedOutWhile(Stage),
+    /// The endpoint answered with success and JSON, and it holds no token.
+    TokenMissing,
+    /// This process, or the system, has no file descriptor left.
+    NoDescriptor,
+    /// This machine has no port left to connect from.
+    NoPort,
+    /// The request was due for so long that the scenario gave it up unsent.
+    Dropped,
     /// The client failed by itself: the key could not be opened, or nothing signed.
     Client,
+}
+
+/// The parts of a request that have a time-out of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Finding the address and connecting.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// From the request to the first byte of the answer.
+    FirstByte,
+    /// From the first byte of the answer to the last.
+    Body,
 }
 
 /// The OAuth error codes that are counted under their own names. Others come
@@ -61,7 +84,13 @@ impl Outcome {
     pub fn is_unreachable(&self) -> bool {
         matches!(
             self,
-            Self::ConnectRefused | Self::Connect | Self::Reset | Self::Tls
+            Self::ConnectRefused
+                | Self::Connect
+                | Self::Reset
+                | Self::Tls
+                | Self::TimedOutWhile(Stage::Connect | Stage::Tls)
+                | Self::NoDescriptor
+                | Self::NoPort
         )
     }
 
@@ -84,6 +113,14 @@ impl Outcome {
             Self::Reset => "connection_reset".into(),
             Self::Tls => "tls_failed".into(),
             Self::TimedOut => "timed_out".into(),
+            Self::TimedOutWhile(Stage::Connect) => "timed_out_connect".into(),
+            Self::TimedOutWhile(Stage::Tls) => "timed_out_tls".into(),
+            Self::TimedOutWhile(Stage::FirstByte) => "timed_out_first_byte".into(),
+            Self::TimedOutWhile(Stage::Body) => "timed_out_body".into(),
+            Self::TokenMissing => "token_missing".into(),
+            Self::NoDescriptor => "no_descriptor".into(),
+            Self::NoPort => "no_port".into(),
+            Self::Dropped => "dropped".into(),
             Self::Client => "client_failed".into(),
         }
     }

@@ -24,9 +24,9 @@ impl Warning {
         Self::new(
             "shared-machine",
             format!(
-                "the broker ran in this process on {broker_threads} threads and shared {cpus} processors with the generator"
+                "the broker's {broker_threads} and the workers' threads shared {cpus} processors"
             ),
-            "throughput and latency are those of both together; give a target with its URL to measure an endpoint alone",
+            "throughput and latency are those of both together; target.url measures an endpoint alone",
         )
     }
 

@@ -6,6 +6,7 @@
 mod bench_bars;
 pub mod bench_csv;
 pub mod bench_text;
+mod open_text;
 pub mod run_text;
 pub mod self_test_text;
 mod table;

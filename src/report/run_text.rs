@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use super::open_text::open_text;
 use super::table::Columns;
 use crate::bench::BenchRecord;
 use crate::record::{KeyHabit, RunDocument, StepRecord, TokenHabit};
@@ -23,11 +24,16 @@ fn write_all(out: &mut String, document: &RunDocument) -> fmt::Result {
     {
         signing(out, document, &record)?;
     }
-    if !document.steps.is_empty() {
+    for step in &document.steps {
+        if let Some(open) = &step.open {
+            open_text(out, step, open)?;
+        }
+    }
+    if document.steps.iter().any(|step| step.open.is_none()) {
         steps(out, document)?;
         savings(out, &document.steps)?;
-        failures(out, &document.steps)?;
     }
+    failures(out, &document.steps)?;
     warnings(out, document)
 }
 

@@ -6,22 +6,31 @@
 //! file, the field and what would be accepted. [`run()`] carries a plan out
 //! and returns the document; it does not print.
 
+pub mod open;
+mod open_step;
 mod plan;
 pub mod runner;
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::open::{Open, OpenLoadPlan};
+pub use self::open_step::Prepared;
 pub use self::plan::{CredentialPlan, LoadPlan, Plan, StepPlan, TargetPlan};
 pub use self::runner::{Event, RunError, run};
+use crate::load::assertions::Mode;
+use crate::load::objective::Objective;
 use crate::record::{KeyHabit, TokenHabit};
 use crate::signer::Algorithm;
 use crate::units::Span;
 
 /// A scenario file, as it was typed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// The name, which becomes part of the results' folder.
@@ -40,13 +49,18 @@ pub struct Scenario {
     pub signing: Signing,
     /// How the endpoint is called.
     pub load: Load,
-    /// The habits that are compared, one after the other.
-    #[serde(rename = "step")]
+    /// What the endpoint is to achieve, such as `"p99<50ms,errors<0.1%"`.
+    #[schemars(with = "Option<String>")]
+    pub objective: Option<Objective>,
+    /// The habits that are compared, one after the other, with the closed
+    /// model. Without steps, the closed model is carried by the transports of
+    /// the open one.
+    #[serde(rename = "step", default)]
     pub steps: Vec<Step>,
 }
 
 /// Where tokens are asked for: an embedded broker, or a URL.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// Start a broker in this process.
@@ -57,20 +71,35 @@ pub struct Target {
     pub profile: Option<String>,
     /// The users that tokens are asked for at a URL; the enterprise if none.
     pub users: Option<Vec<String>>,
+    /// Variables of the profile, such as a scope or an audience.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
 }
 
 /// The broker that is started for a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerTarget {
     /// Users of the app, whose tokens are asked for in turn.
     pub users: Option<usize>,
     /// Threads that answer.
     pub threads: Option<usize>,
+    /// The rate above which the broker answers 429.
+    pub rate_limit: Option<RateLimited>,
+}
+
+/// A rate above which a broker answers 429.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimited {
+    /// Requests per second, in the long run.
+    pub per_s: NonZeroU32,
+    /// How many may come at once after a pause.
+    pub burst: NonZeroU32,
 }
 
 /// Where the app and its key come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
     /// Make an app with a fresh key pair; only with an embedded broker.
@@ -84,70 +113,113 @@ pub struct Credentials {
 }
 
 /// A key pair to make.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Generate {
     /// The size of the modulus: 2048, 3072 or 4096 bits.
     pub bits: Option<usize>,
+    /// How many apps are made; more than one with the open model.
+    pub apps: Option<usize>,
+    /// The apps' shares of requests, in order; equal shares if not given.
+    pub weights: Option<Vec<f64>>,
 }
 
 /// Who signs assertions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Signing {
     /// A backend's name, or `auto`: the fastest of the comparison.
     pub backend: Option<String>,
     /// The signature algorithm.
+    #[schemars(with = "Option<String>")]
     pub algorithm: Option<Algorithm>,
+    /// Where assertions come from with the open model: `inline`, `mint`,
+    /// `preminted` or `repeat`.
+    #[schemars(with = "Option<String>")]
+    pub mode: Option<Mode>,
+    /// Threads that sign ahead, for the mode `mint`.
+    pub threads: Option<usize>,
     /// Compare the backends for this key before the load.
     pub compare: Option<Compare>,
 }
 
 /// A comparison of backends before the load.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compare {
     /// The time for it.
+    #[schemars(with = "Option<String>")]
     pub budget: Option<Span>,
     /// The backends to compare; all that are compiled in if none is named.
     pub backends: Option<Vec<String>>,
 }
 
 /// How the endpoint is called.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// The closed model: a worker's next call begins when the last has ended.
-    pub closed: Closed,
+    pub closed: Option<Closed>,
+    /// The open model: requests start at a given rate.
+    pub open: Option<Open>,
+    /// Connections of the open model.
+    pub connections: Option<usize>,
+    /// Threads of the open model that send.
+    pub threads: Option<usize>,
+    /// How requests of the open model travel.
+    pub connect: Option<open::Connecting>,
+    /// Gives requests up that are due for so long, and counts them.
+    #[schemars(with = "Option<String>")]
+    pub drop_after: Option<Span>,
+    /// Ends the open model after so many requests.
+    pub count: Option<u64>,
+    /// When a failed request is repeated.
+    pub retry: Option<open::Retry>,
+    /// The exponent of Zipf's law by which subjects are asked for.
+    pub zipf: Option<f64>,
+    /// Time to find out what this machine can do, before the open model.
+    #[schemars(with = "Option<String>")]
+    pub calibrate: Option<Span>,
     /// Time before calls are counted.
+    #[schemars(with = "Option<String>")]
     pub warm_up: Option<Span>,
     /// Time during which calls that begin are counted, for each step.
+    #[schemars(with = "String")]
     pub measure: Span,
     /// The longest wait for the last calls of a step.
+    #[schemars(with = "Option<String>")]
     pub drain: Option<Span>,
     /// How long one request may take.
+    #[schemars(with = "Option<String>")]
     pub timeout: Option<Span>,
     /// The length of a slice.
+    #[schemars(with = "Option<String>")]
     pub slice: Option<Span>,
 }
 
 /// The closed model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Closed {
-    /// Workers, each on a thread and a connection of its own.
+    /// Workers, each on a connection of its own; with steps, each on a thread
+    /// of its own as well.
     pub workers: usize,
+    /// The pause between an answer and the next call, without steps.
+    #[schemars(with = "Option<String>")]
+    pub think: Option<Span>,
 }
 
 /// One step: the same workers with certain habits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// The step's name in tables.
     pub name: String,
     /// What the workers do with the key.
+    #[schemars(with = "String")]
     pub key: KeyHabit,
     /// What the workers do with tokens.
+    #[schemars(with = "String")]
     pub token: TokenHabit,
 }
 
@@ -163,6 +235,12 @@ impl Scenario {
             source,
         })?;
         Self::from_toml(&text, path)
+    }
+
+    /// Returns the JSON Schema of scenario files, for editors.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
     }
 
     /// Reads a scenario from its text; `path` names it in errors.
@@ -198,6 +276,16 @@ pub enum ScenarioError {
         /// Where and what.
         #[source]
         source: Box<toml::de::Error>,
+    },
+    /// A line of a trace is no time.
+    #[error("{}, line {line}: {found:?} is no time, expected seconds from the beginning", path.display())]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is there.
+        found: String,
     },
     /// A field has a value that cannot be.
     #[error("the scenario {scenario:?} cannot be used: {field} is {found}, expected {expected}")]

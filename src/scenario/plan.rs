@@ -3,20 +3,24 @@
 //! A plan is a scenario with its defaults resolved. It goes into the record
 //! as it is, so that a reader sees what really ran; it holds no secret.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Scenario, ScenarioError, Target};
+use super::open::{OpenLoadPlan, RatePlan};
+use super::{RateLimited, Scenario, ScenarioError, Target};
 use crate::credential::generate::RsaBits;
+use crate::load::arrival::Spacing;
+use crate::load::objective::Objective;
 use crate::oauth::endpoint_of;
 use crate::record::Habits;
 use crate::signer::Algorithm;
 use crate::units::Span;
 
 /// A scenario whose defaults are resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
     /// The scenario's name.
     pub name: String,
@@ -26,6 +30,12 @@ pub struct Plan {
     pub target: TargetPlan,
     /// The provider's profile: a name, or a TOML file.
     pub profile: String,
+    /// Variables of the profile.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+    /// What the endpoint is to achieve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
     /// The app and its key.
     pub credentials: CredentialPlan,
     /// The signature algorithm.
@@ -41,7 +51,7 @@ pub struct Plan {
 }
 
 /// Where tokens are asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetPlan {
     /// A broker in this process.
@@ -50,6 +60,9 @@ pub enum TargetPlan {
         users: usize,
         /// Threads that answer.
         threads: NonZeroUsize,
+        /// The rate above which it answers 429.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rate_limit: Option<RateLimited>,
     },
     /// An endpoint somewhere.
     Url {
@@ -61,7 +74,7 @@ pub enum TargetPlan {
 }
 
 /// Where the app and its key come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialPlan {
     /// A fresh app with a key pair of so many bits, sealed as the provider's
@@ -69,6 +82,10 @@ pub enum CredentialPlan {
     Generate {
         /// The size of the modulus.
         bits: usize,
+        /// How many apps there are, each with a key pair of its own.
+        apps: usize,
+        /// The apps' shares of requests; equal shares if empty.
+        weights: Vec<f64>,
     },
     /// An app's configuration file.
     Config {
@@ -82,7 +99,7 @@ pub enum CredentialPlan {
 }
 
 /// A comparison of backends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComparePlan {
     /// The time for it.
     pub budget: Span,
@@ -91,10 +108,13 @@ pub struct ComparePlan {
 }
 
 /// How the endpoint is called.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LoadPlan {
-    /// Workers in a closed loop.
+    /// Workers in a closed loop; none with the open model.
     pub workers: usize,
+    /// The open model, if it is that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open: Option<Box<OpenLoadPlan>>,
     /// Time before calls are counted.
     pub warm_up: Span,
     /// Time during which calls that begin are counted.
@@ -108,7 +128,7 @@ pub struct LoadPlan {
 }
 
 /// One step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepPlan {
     /// The step's name.
     pub name: String,
@@ -132,6 +152,18 @@ const SLICE: Span = Span::from_millis(1_000);
 
 /// Enough to tell the fastest backend of half a dozen for one key.
 const COMPARE: Span = Span::from_millis(6_000);
+
+/// Enough for a thousand requests per second that take 60 ms each.
+const CONNECTIONS: usize = 64;
+
+/// The most connections: beyond, the ports of one address run out.
+const MAX_CONNECTIONS: usize = 60_000;
+
+/// Making a key pair takes a tenth of a second.
+const MAX_APPS: usize = 1_000;
+
+/// Enough to know a ceiling to some percent.
+const CALIBRATE: Span = Span::from_millis(2_000);
 
 /// Users of an embedded broker, as in a small test enterprise.
 const USERS: usize = 100;
@@ -173,8 +205,19 @@ impl Scenario {
             None | Some("auto") => None,
             Some(name) => Some(name.to_owned()),
         };
-        let workers = self.load.closed.workers;
-        if !(1..=MAX_WORKERS).contains(&workers) {
+        let workers = match (&self.load.closed, &self.load.open) {
+            (Some(closed), None) => closed.workers,
+            (None, Some(_)) => 0,
+            (both, _) => {
+                let found = if both.is_some() { "both" } else { "neither" };
+                return Err(wrong(
+                    "load",
+                    format!("{found} closed and open"),
+                    "one of them",
+                ));
+            }
+        };
+        if self.load.closed.is_some() && !(1..=MAX_WORKERS).contains(&workers) {
             return Err(wrong(
                 "load.closed.workers",
                 workers.to_string(),
@@ -189,6 +232,7 @@ impl Scenario {
             drain: self.load.drain.unwrap_or(timeout),
             timeout,
             slice: self.load.slice.unwrap_or(SLICE),
+            open: self.open_plan(&wrong)?,
         };
         for (field, span) in [
             ("load.measure", load.measure),
@@ -199,11 +243,11 @@ impl Scenario {
                 return Err(wrong(field, span.to_string(), "more than nothing"));
             }
         }
-        if self.steps.is_empty() {
+        if !self.steps.is_empty() && self.load.open.is_some() {
             return Err(wrong(
                 "step",
-                "an empty list".into(),
-                "at least one [[step]]",
+                "given with the open model".into(),
+                "none: its connections have no habits",
             ));
         }
         Ok(Plan {
@@ -211,6 +255,8 @@ impl Scenario {
             description: self.description.clone(),
             target,
             profile: self.target.profile.clone().unwrap_or_else(|| "box".into()),
+            variables: self.target.variables.clone(),
+            objective: self.objective,
             credentials,
             algorithm: self.signing.algorithm.unwrap_or(Algorithm::Rs256),
             backend,
@@ -228,6 +274,63 @@ impl Scenario {
                 })
                 .collect(),
         })
+    }
+
+    fn open_plan(
+        &self,
+        wrong: &impl Fn(&str, String, &str) -> ScenarioError,
+    ) -> Result<Option<Box<OpenLoadPlan>>, ScenarioError> {
+        let load = &self.load;
+        let (rate, arrival, seed, workers) = match (&load.open, &load.closed) {
+            (Some(open), _) => (
+                open.rate(load.measure.0, wrong)?,
+                open.arrival.unwrap_or_default(),
+                open.seed.unwrap_or(1),
+                None,
+            ),
+            (None, Some(closed)) if self.steps.is_empty() => (
+                RatePlan::Closed {
+                    think: closed.think.unwrap_or(Span::from_millis(0)),
+                },
+                Spacing::Even,
+                1,
+                Some(closed.workers),
+            ),
+            _ => return Ok(None),
+        };
+        let connections = workers.or(load.connections).unwrap_or(CONNECTIONS);
+        let threads = load.threads.unwrap_or(1);
+        let signing_threads = self.signing.threads.unwrap_or(1);
+        for (field, found, most) in [
+            ("load.connections", connections, MAX_CONNECTIONS),
+            ("load.threads", threads, connections.min(MAX_WORKERS)),
+            ("signing.threads", signing_threads, MAX_WORKERS),
+        ] {
+            if !(1..=most).contains(&found) {
+                return Err(wrong(field, found.to_string(), &format!("1 to {most}")));
+            }
+        }
+        if load
+            .zipf
+            .is_some_and(|exponent| !(0.0..=10.0).contains(&exponent))
+        {
+            return Err(wrong("load.zipf", format!("{:?}", load.zipf), "0 to 10"));
+        }
+        Ok(Some(Box::new(OpenLoadPlan {
+            rate,
+            arrival,
+            seed,
+            connections,
+            threads,
+            connecting: load.connect.clone().unwrap_or_default(),
+            signing: self.signing.mode.unwrap_or_default(),
+            signing_threads,
+            drop_after: load.drop_after,
+            count: load.count,
+            retry: load.retry.clone(),
+            zipf: load.zipf,
+            calibrate: load.calibrate.unwrap_or(CALIBRATE),
+        })))
     }
 
     fn credential_plan(
@@ -272,7 +375,38 @@ impl Scenario {
                         "2048, 3072 or 4096",
                     )
                 })?;
-                Ok(CredentialPlan::Generate { bits: bits.bits() })
+                let apps = generate
+                    .as_ref()
+                    .and_then(|generate| generate.apps)
+                    .unwrap_or(1);
+                if !(1..=MAX_APPS).contains(&apps) || (apps > 1 && !self.steps.is_empty()) {
+                    return Err(wrong(
+                        "credentials.generate.apps",
+                        apps.to_string(),
+                        "1, or up to 1000 without steps",
+                    ));
+                }
+                let weights = generate
+                    .as_ref()
+                    .and_then(|generate| generate.weights.clone())
+                    .unwrap_or_default();
+                let are_weights = weights.is_empty()
+                    || (weights.len() == apps
+                        && weights
+                            .iter()
+                            .all(|weight| weight.is_finite() && *weight > 0.0));
+                if !are_weights {
+                    return Err(wrong(
+                        "credentials.generate.weights",
+                        format!("{weights:?}"),
+                        "a number above 0 for each app",
+                    ));
+                }
+                Ok(CredentialPlan::Generate {
+                    bits: bits.bits(),
+                    apps,
+                    weights,
+                })
             }
         }
     }
@@ -302,7 +436,11 @@ fn target_plan(
             }
             match users.unwrap_or(USERS) {
                 0 => Err(wrong("target.broker.users", "0".into(), "at least 1")),
-                users => Ok(TargetPlan::Broker { users, threads }),
+                users => Ok(TargetPlan::Broker {
+                    users,
+                    threads,
+                    rate_limit: broker.as_ref().and_then(|broker| broker.rate_limit),
+                }),
             }
         }
     }
@@ -314,6 +452,54 @@ mod tests {
 
     use super::*;
     use crate::error::Chain;
+
+    #[test]
+    fn a_rate_is_given_in_exactly_one_way() {
+        let open = |text: &str| {
+            let closed = "closed = { workers = 2 }";
+            let steps = MINIMAL.find("[[step]]").unwrap();
+            plan(&MINIMAL[..steps].replace(closed, text))
+        };
+        let found = open("open = { per_s = 20 }\nconnections = 3").unwrap();
+        let load = found.load.open.unwrap();
+        assert_eq!((load.connections, load.threads), (3, 1));
+        assert!(open("open = { ramp = { from = 1, to = 9 }, arrival = \"even\" }").is_ok());
+        assert!(open("closed = { workers = 4, think = \"5ms\" }").is_ok());
+        for (text, field) in [
+            ("open = {}", "load.open"),
+            ("open = { per_s = 1, steps = [2] }", "load.open"),
+            ("open = { per_s = -1 }", "load.open.per_s"),
+            ("open = { per_s = 0 }", "load.open"),
+            ("open = { steps = [] }", "load.open.steps"),
+            (
+                "open = { spike = { base = 1, peak = 2, at = \"1s\", length = \"1s\" } }",
+                "load.open.spike",
+            ),
+            ("open = { per_s = 1 }\nthreads = 65", "load.threads"),
+            ("open = { per_s = 1 }\nclosed = { workers = 1 }", "load"),
+            ("", "load"),
+        ] {
+            match open(text) {
+                Err(ScenarioError::Field { field: found, .. }) => assert_eq!(found, field),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_schema_knows_every_field_that_a_scenario_may_have() {
+        let schema = Scenario::schema().to_string();
+        for field in [
+            "objective",
+            "per_s",
+            "zipf",
+            "keep_alive",
+            "calibrate",
+            "step",
+        ] {
+            assert!(schema.contains(&format!("\"{field}\"")), "{field}");
+        }
+    }
 
     const MINIMAL: &str = r#"
 name = "x"
@@ -335,7 +521,14 @@ token = "fetch-per-call"
         let plan = plan(MINIMAL).unwrap();
         assert_eq!(plan.profile, "box");
         assert_eq!(plan.algorithm, Algorithm::Rs256);
-        assert_eq!(plan.credentials, CredentialPlan::Generate { bits: 2048 });
+        assert_eq!(
+            plan.credentials,
+            CredentialPlan::Generate {
+                bits: 2048,
+                apps: 1,
+                weights: Vec::new()
+            }
+        );
         assert_eq!(plan.backend, None);
         assert_eq!(plan.load.drain, plan.load.timeout);
         assert!(matches!(plan.target, TargetPlan::Broker { users: 100, .. }));

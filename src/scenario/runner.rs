@@ -10,16 +10,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::open_step::{open_step, remarks};
 use super::plan::{CredentialPlan, Plan, StepPlan, TargetPlan};
 use crate::assertion::Subject;
 use crate::bench::{self, BenchError, BenchRecord, KeyPolicy};
-use crate::broker::{AppRegistration, Broker, BrokerConfig, BrokerError, UserRegistration};
+use crate::broker::{
+    AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, RateLimit, UserRegistration,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::credential::generate::{self, GenerateError, RsaBits};
 use crate::credential::{
     ContainerError, Credential, CredentialError, PassphraseSource, Sealing, Source, load,
 };
 use crate::load::caller::{Habitual, Shared};
+use crate::load::open::OpenError;
+use crate::load::population::{Member, Population};
 use crate::load::{ClosedPlan, LoadError, Progress, run_closed};
 use crate::oauth::{Profile, ProfileError};
 use crate::record::document::SCHEMA_VERSION;
@@ -54,6 +59,8 @@ pub enum Event {
         /// Its address.
         url: String,
     },
+    /// The machine is measured against a target that does nothing.
+    Calibrating,
     /// Backends are being compared.
     Comparing {
         /// Time since the start.
@@ -99,6 +106,15 @@ pub fn run(
     let (shared, signed_by) = stage.share(plan, signing.as_ref())?;
     let mut steps = Vec::new();
     let mut partial = None;
+    if plan.load.open.is_some() {
+        let (record, was_stopped) = open_step(plan, &stage, signing.as_ref(), stop, tell)?;
+        if was_stopped {
+            partial = Some("it was stopped".to_owned());
+        }
+        warnings.extend(remarks(plan, &record));
+        tell(Event::StepEnded(Box::new(record.clone())));
+        steps.push(record);
+    }
     for step in &plan.steps {
         if stop.load(Ordering::Relaxed) {
             partial = Some("it was stopped".to_owned());
@@ -180,23 +196,43 @@ pub fn run(
 }
 
 /// What a run plays on: the credential, the endpoint and the users.
-struct Stage {
+pub(super) struct Stage {
     profile: Profile,
     credential: Credential,
     key: Arc<PrivateKey>,
     broker: Option<Broker>,
-    url: String,
+    pub url: String,
     subjects: Vec<Subject>,
+    /// Further apps of the open model.
+    others: Vec<Other>,
     warnings: Vec<Warning>,
 }
 
+/// A further app.
+struct Other {
+    credential: Credential,
+    key: Arc<PrivateKey>,
+    subjects: Vec<Subject>,
+}
+
 impl Stage {
-    fn set(plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
+    pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
         let profile = Profile::find(&plan.profile)?;
+        let mut others = Vec::new();
         let (credential, warnings) = match &plan.credentials {
-            CredentialPlan::Generate { bits } => {
+            CredentialPlan::Generate { bits, apps, .. } => {
                 tell(Event::Generating { bits: *bits });
                 let bits = RsaBits::try_from(*bits)?;
+                for _ in 1..*apps {
+                    // Their keys are opened once, so that no derivation is due.
+                    let credential = generate::app_config(bits, None)?.credential()?;
+                    let key = Arc::new(credential.key.open()?);
+                    others.push(Other {
+                        credential,
+                        key,
+                        subjects: Vec::new(),
+                    });
+                }
                 let config = generate::app_config(bits, Some(Sealing::CONSOLE))?;
                 (config.credential()?, Vec::new())
             }
@@ -226,15 +262,36 @@ impl Stage {
                 };
                 (None, url.clone(), subjects)
             }
-            TargetPlan::Broker { users, threads } => {
+            TargetPlan::Broker {
+                users,
+                threads,
+                rate_limit,
+            } => {
                 let ids: Vec<String> = (0..*users).map(|i| (1_000_000 + i).to_string()).collect();
+                let mut apps = vec![registration(&credential, &key)?];
+                let mut registered: Vec<_> = ids
+                    .iter()
+                    .map(|id| UserRegistration::of_app(id, &credential.client_id))
+                    .collect();
+                for (number, other) in others.iter_mut().enumerate() {
+                    apps.push(registration(&other.credential, &other.key)?);
+                    for i in 0..*users {
+                        let id = (1_000_000 + (number + 1) * *users + i).to_string();
+                        registered.push(UserRegistration::of_app(&id, &other.credential.client_id));
+                        other.subjects.push(Subject::user(id));
+                    }
+                }
                 let broker = Broker::start(BrokerConfig {
-                    apps: vec![registration(&credential, &key)?],
-                    users: ids
-                        .iter()
-                        .map(|id| UserRegistration::of_app(id, &credential.client_id))
-                        .collect(),
+                    apps,
+                    users: registered,
                     threads: *threads,
+                    behaviour: Behaviour {
+                        rate_limit: rate_limit.map(|limit| RateLimit {
+                            per_s: limit.per_s,
+                            burst: limit.burst,
+                        }),
+                        ..Behaviour::default()
+                    },
                     ..BrokerConfig::default()
                 })?;
                 tell(Event::BrokerStarted { url: broker.url() });
@@ -249,6 +306,7 @@ impl Stage {
             broker,
             url,
             subjects,
+            others,
             warnings: warnings
                 .iter()
                 .map(|warning| Warning::new(warning.code(), warning.to_string(), &warning.hint()))
@@ -262,18 +320,14 @@ impl Stage {
         plan: &Plan,
         signing: Option<&BenchRecord>,
     ) -> Result<(Shared, String), RunError> {
-        let name = plan
-            .backend
-            .clone()
-            .or_else(|| Some((*signing?.fastest().first()?).to_owned()))
-            .unwrap_or_else(|| DEFAULT_BACKEND.to_owned());
+        let name = backend_name(plan, signing);
         let registry = Registry::compiled();
         let backend = registry.get(&name)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let app = App::new(
             &self.credential,
             &self.profile,
-            &BTreeMap::new(),
+            &plan.variables,
             plan.algorithm,
             &self.url,
         )?;
@@ -294,7 +348,57 @@ impl Stage {
         ))
     }
 
-    fn broker_threads(&self) -> &[i32] {
+    /// Returns the member of an answer that holds the token.
+    pub fn token_field(&self) -> String {
+        self.profile.response.token.clone()
+    }
+
+    /// Makes the population of the open model; the name is that of the signing
+    /// backend.
+    pub fn population(
+        &self,
+        plan: &Plan,
+        signing: Option<&BenchRecord>,
+    ) -> Result<(Population, String), RunError> {
+        let name = backend_name(plan, signing);
+        let registry = Registry::compiled();
+        let backend = registry.get(&name)?;
+        let weights: &[f64] = match &plan.credentials {
+            CredentialPlan::Generate { weights, .. } => weights,
+            CredentialPlan::Config { .. } => &[],
+        };
+        let first = (&self.credential, &self.key, &self.subjects);
+        let all = std::iter::once(first).chain(
+            self.others
+                .iter()
+                .map(|other| (&other.credential, &other.key, &other.subjects)),
+        );
+        let members = all
+            .enumerate()
+            .map(|(number, (credential, key, subjects))| {
+                Ok(Member {
+                    app: App::new(
+                        credential,
+                        &self.profile,
+                        &plan.variables,
+                        plan.algorithm,
+                        &self.url,
+                    )?,
+                    signer: backend.load(key, plan.algorithm)?,
+                    subjects: subjects.clone().into(),
+                    weight: weights.get(number).copied().unwrap_or(1.0),
+                })
+            })
+            .collect::<Result<Vec<_>, RunError>>()?;
+        let (zipf, seed) = plan
+            .load
+            .open
+            .as_ref()
+            .map_or((None, 1), |open| (open.zipf, open.seed));
+        Ok((Population::new(members, zipf, seed), name))
+    }
+
+    pub fn broker_threads(&self) -> &[i32] {
         self.broker.as_ref().map_or(&[], Broker::worker_threads)
     }
 
@@ -317,6 +421,13 @@ impl Stage {
 /// processors with wide multiplication, and as fast as others elsewhere.
 const DEFAULT_BACKEND: &str = "aws-lc-rs";
 
+fn backend_name(plan: &Plan, signing: Option<&BenchRecord>) -> String {
+    plan.backend
+        .clone()
+        .or_else(|| Some((*signing?.fastest().first()?).to_owned()))
+        .unwrap_or_else(|| DEFAULT_BACKEND.to_owned())
+}
+
 fn compare(
     plan: &Plan,
     stage: &Stage,
@@ -327,7 +438,15 @@ fn compare(
         return Ok(None);
     };
     let registry = Registry::compiled();
-    let names = compare.backends.clone().unwrap_or_else(|| registry.names());
+    // Whoever names a backend hears why it cannot run; the others are left
+    // out in silence, as `mintmark backends` tells.
+    let names = compare.backends.clone().unwrap_or_else(|| {
+        registry
+            .iter()
+            .filter(|backend| backend.unavailable().is_none())
+            .map(|backend| backend.facts().name)
+            .collect()
+    });
     for name in &names {
         registry.get(name)?;
     }
@@ -396,6 +515,7 @@ fn run_step(
             latencies: measured.latencies,
             cpu: measured.cpu,
             slices: measured.slices,
+            open: None,
         },
         measured.was_stopped,
     ))
@@ -482,6 +602,15 @@ pub enum RunError {
     /// The load could not begin.
     #[error("the load could not begin")]
     Load(#[from] LoadError),
+    /// The load at a given rate could not begin.
+    #[error("the load could not begin")]
+    Open(#[from] OpenError),
+    /// The scenario has no rate.
+    #[error("the scenario is of the closed model, expected load.open")]
+    Closed,
+    /// A file of the load cannot be read.
+    #[error("the load cannot be laid out")]
+    Scenario(#[from] super::ScenarioError),
     /// The key has no public half to register.
     #[error("the key does not carry its public half, expected an RSA key")]
     NoPublicKey,

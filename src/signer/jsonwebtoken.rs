@@ -69,8 +69,8 @@ impl Backend for JsonWebToken {
             Self::RustCrypto => {
                 facts.library = "jsonwebtoken over RustCrypto, rsa 0.9".into();
                 facts.linkage = "rust".into();
-                facts.blinding = "none".into();
-                facts.fault_check = "none".into();
+                facts.blinding = "base blinding".into();
+                facts.fault_check = "every RSA signature is verified".into();
                 facts.cpu_features = cpu::present(&["sha", "sha2"]);
                 facts.advisories = vec![
                     "RUSTSEC-2023-0071 (Marvin): the big integers of rsa 0.9 are not constant-time"

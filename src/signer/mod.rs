@@ -10,6 +10,8 @@
 //! defines (RFC 7518 §3), not yet base64.
 
 pub mod algorithm;
+#[allow(unsafe_code)]
+pub mod batch;
 pub mod key;
 pub mod mint;
 pub mod registry;

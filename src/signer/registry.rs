@@ -26,6 +26,7 @@ impl Registry {
     pub fn compiled() -> Self {
         Self {
             backends: vec![
+                Arc::new(super::batch::Batch::detect()),
                 Arc::new(super::aws_lc::AwsLc),
                 Arc::new(super::ring::Ring),
                 Arc::new(super::graviola::Graviola),

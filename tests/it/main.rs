@@ -4,14 +4,17 @@
 mod allocations;
 mod assertions;
 mod backends;
+mod batch;
 mod bench;
 mod broker;
 mod credentials;
 mod floors;
 mod keys;
+mod load;
 mod pkcs11;
 mod runs;
 mod secrets;
 mod stage;
+mod stats;
 mod tokens;
 mod vectors;

@@ -1,0 +1,475 @@
+//! When is each request of an open load due?
+//!
+//! A rate over time ([`Rate`]) and a way to draw starts from it ([`Spacing`])
+//! make a sequence of due times that depends on nothing but its index and the
+//! seed. Start number `i` lies where the integral of the rate reaches `i`
+//! (even spacing) or the `i`-th event of a unit Poisson process (Poisson
+//! spacing): the inverse of the integral is in closed form for a rate that is
+//! linear piece by piece. Thread `k` of `n` owns the starts `k, k + n, …`, so
+//! that the union over threads is exactly the one sequence.
+//!
+//! Nothing here waits; a pacer does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::stats::Random;
+
+/// A rate of starts over time, linear piece by piece.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    pieces: Vec<Piece>,
+}
+
+/// A piece of a rate: from one value to another in a straight line.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Piece {
+    /// Its length in nanoseconds.
+    pub length_ns: u64,
+    /// The rate at its beginning, in starts per second.
+    pub from_per_s: f64,
+    /// The rate at its end, in starts per second.
+    pub to_per_s: f64,
+}
+
+/// How starts are drawn from a rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spacing {
+    /// As independent clients arrive: exponential gaps, from the seed.
+    #[default]
+    Poisson,
+    /// As a metronome beats.
+    Even,
+}
+
+/// A whole sequence of starts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arrival {
+    /// Drawn from a rate.
+    Drawn {
+        /// The rate.
+        rate: Rate,
+        /// How starts are drawn from it.
+        spacing: Spacing,
+        /// The seed of Poisson spacing.
+        seed: u64,
+    },
+    /// Recorded: nanoseconds from the beginning, in ascending order.
+    Trace(Arc<[u64]>),
+}
+
+/// One start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Its number in the whole sequence, from 0.
+    pub index: u64,
+    /// When it is due, in nanoseconds from the beginning.
+    pub due_ns: u64,
+}
+
+impl Rate {
+    /// Makes a rate of pieces in order.
+    #[must_use]
+    pub fn of(pieces: Vec<Piece>) -> Self {
+        Self { pieces }
+    }
+
+    /// Makes a rate that stays the same for `length`.
+    #[must_use]
+    pub fn constant(per_s: f64, length: Duration) -> Self {
+        Self::ramp(per_s, per_s, length)
+    }
+
+    /// Makes a rate that goes from one value to another within `length`.
+    #[must_use]
+    pub fn ramp(from_per_s: f64, to_per_s: f64, length: Duration) -> Self {
+        Self::of(vec![Piece {
+            length_ns: as_ns(length),
+            from_per_s,
+            to_per_s,
+        }])
+    }
+
+    /// Makes a rate of equally long steps within `length`.
+    #[must_use]
+    pub fn steps(per_s: &[f64], length: Duration) -> Self {
+        let each = as_ns(length) / (per_s.len() as u64).max(1);
+        Self::of(
+            per_s
+                .iter()
+                .map(|rate| Piece {
+                    length_ns: each,
+                    from_per_s: *rate,
+                    to_per_s: *rate,
+                })
+                .collect(),
+        )
+    }
+
+    /// Makes a rate that is `base` but for `peak` from `at` on for `width`,
+    /// within `length`.
+    #[must_use]
+    pub fn spike(base: f64, peak: f64, at: Duration, width: Duration, length: Duration) -> Self {
+        let at = at.min(length);
+        let end = (at + width).min(length);
+        let flat = |per_s, length: Duration| Piece {
+            length_ns: as_ns(length),
+            from_per_s: per_s,
+            to_per_s: per_s,
+        };
+        Self::of(vec![
+            flat(base, at),
+            flat(peak, end - at),
+            flat(base, length - end),
+        ])
+    }
+
+    /// Puts a stretch at the first rate in front, for warm-up.
+    #[must_use]
+    pub fn after_warm_up(mut self, warm_up: Duration) -> Self {
+        let first = self.pieces.first().map_or(0.0, |piece| piece.from_per_s);
+        self.pieces.insert(
+            0,
+            Piece {
+                length_ns: as_ns(warm_up),
+                from_per_s: first,
+                to_per_s: first,
+            },
+        );
+        self
+    }
+
+    /// Returns the pieces in order.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Returns the length of the whole.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        Duration::from_nanos(self.pieces.iter().map(|piece| piece.length_ns).sum())
+    }
+
+    /// Returns how many starts lie between two moments, on average.
+    #[must_use]
+    pub fn starts_between(&self, from: Duration, to: Duration) -> f64 {
+        self.starts_until(as_ns(to)) - self.starts_until(as_ns(from))
+    }
+
+    /// Returns the highest rate, in starts per second.
+    #[must_use]
+    pub fn peak_per_s(&self) -> f64 {
+        self.pieces
+            .iter()
+            .map(|piece| piece.from_per_s.max(piece.to_per_s))
+            .fold(0.0, f64::max)
+    }
+
+    fn starts_until(&self, ns: u64) -> f64 {
+        let mut rest = ns;
+        let mut sum = 0.0;
+        for piece in &self.pieces {
+            let within = rest.min(piece.length_ns);
+            sum += piece.starts_within(within);
+            rest -= within;
+        }
+        sum
+    }
+}
+
+impl Piece {
+    /// Integrates the rate over the first `ns` of the piece.
+    fn starts_within(&self, ns: u64) -> f64 {
+        let (t, length) = (ns as f64 / 1e9, self.length_ns as f64 / 1e9);
+        if length <= 0.0 {
+            return 0.0;
+        }
+        let slope = (self.to_per_s - self.from_per_s) / length;
+        self.from_per_s * t + slope * t * t / 2.0
+    }
+
+    /// Inverts [`Self::starts_within`]: when have `starts` begun, in
+    /// nanoseconds?
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn time_of(&self, starts: f64) -> u64 {
+        let length = self.length_ns as f64 / 1e9;
+        let slope = (self.to_per_s - self.from_per_s) / length;
+        let start = self.from_per_s;
+        // The root that also holds for a slope of zero and does not cancel.
+        let root = (start * start + 2.0 * slope * starts).max(0.0).sqrt();
+        let t = 2.0 * starts / (start + root);
+        ((t * 1e9).round().max(0.0) as u64).min(self.length_ns)
+    }
+}
+
+impl Arrival {
+    /// Makes a sequence whose starts are all due at the beginning.
+    pub(super) fn endless() -> Self {
+        Self::Drawn {
+            // A nanosecond holds more starts than any run sends.
+            rate: Rate::constant(1e21, Duration::from_nanos(1)),
+            spacing: Spacing::Even,
+            seed: 0,
+        }
+    }
+
+    /// Returns the highest rate of starts, in starts per second.
+    #[must_use]
+    pub fn peak_per_s(&self) -> f64 {
+        match self {
+            Self::Drawn { rate, .. } => rate.peak_per_s(),
+            Self::Trace(times) => {
+                // The most starts within a tenth of a second.
+                let mut most = 0;
+                let mut first = 0;
+                for (last, time) in times.iter().enumerate() {
+                    while times[first] + 100_000_000 < *time {
+                        first += 1;
+                    }
+                    most = most.max(last + 1 - first);
+                }
+                most as f64 * 10.0
+            }
+        }
+    }
+
+    /// Iterates over the starts of thread `own` of `threads`.
+    #[must_use]
+    pub fn starts(&self, own: usize, threads: usize) -> Starts {
+        Starts {
+            arrival: self.clone(),
+            next: 0,
+            own: own as u64,
+            threads: threads.max(1) as u64,
+            random: match self {
+                Self::Drawn { seed, .. } => Random::new(*seed),
+                Self::Trace(_) => Random::new(0),
+            },
+            events: 0.0,
+            piece: 0,
+            piece_begins_ns: 0,
+            events_before: 0.0,
+            counted_from_ns: 0,
+            left: u64::MAX,
+        }
+    }
+}
+
+/// The starts of one thread, in order.
+#[derive(Clone, Debug)]
+pub struct Starts {
+    arrival: Arrival,
+    next: u64,
+    own: u64,
+    threads: u64,
+    random: Random,
+    /// Where the next start lies on the axis of the integral.
+    events: f64,
+    piece: usize,
+    piece_begins_ns: u64,
+    /// The integral up to the current piece.
+    events_before: f64,
+    counted_from_ns: u64,
+    /// Starts of the whole sequence that are still to come, of those that count.
+    left: u64,
+}
+
+impl Starts {
+    /// Ends the whole sequence, over all threads, after `count` starts that
+    /// are due `from` the beginning or later.
+    #[must_use]
+    pub fn limited(mut self, from: Duration, count: u64) -> Self {
+        self.counted_from_ns = as_ns(from);
+        self.left = count;
+        self
+    }
+
+    fn due_of_next(&mut self) -> Option<u64> {
+        match &self.arrival {
+            Arrival::Trace(times) => times.get(usize::try_from(self.next).ok()?).copied(),
+            Arrival::Drawn { rate, spacing, .. } => {
+                self.events = match spacing {
+                    Spacing::Even => self.next as f64,
+                    // The gap of a unit Poisson process.
+                    Spacing::Poisson => self.events - (1.0 - self.random.unit()).ln(),
+                };
+                loop {
+                    let piece = rate.pieces.get(self.piece)?;
+                    let inside = self.events - self.events_before;
+                    let capacity = piece.starts_within(piece.length_ns);
+                    if inside < capacity {
+                        return Some(self.piece_begins_ns + piece.time_of(inside));
+                    }
+                    self.events_before += capacity;
+                    self.piece_begins_ns += piece.length_ns;
+                    self.piece += 1;
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for Starts {
+    type Item = Start;
+
+    fn next(&mut self) -> Option<Start> {
+        loop {
+            if self.left == 0 {
+                return None;
+            }
+            let due_ns = self.due_of_next()?;
+            if due_ns >= self.counted_from_ns {
+                self.left -= 1;
+            }
+            let index = self.next;
+            self.next += 1;
+            if index % self.threads == self.own {
+                return Some(Start { index, due_ns });
+            }
+        }
+    }
+}
+
+fn as_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::stats::mean::Moments;
+
+    fn drawn(rate: Rate, spacing: Spacing) -> Arrival {
+        Arrival::Drawn {
+            rate,
+            spacing,
+            seed: 7,
+        }
+    }
+
+    fn dues(arrival: &Arrival) -> Vec<u64> {
+        arrival.starts(0, 1).map(|start| start.due_ns).collect()
+    }
+
+    #[test]
+    fn even_starts_beat_like_a_metronome() {
+        let dues = dues(&drawn(
+            Rate::constant(1_000.0, Duration::from_secs(2)),
+            Spacing::Even,
+        ));
+        assert_eq!(dues.len(), 2_000);
+        assert_eq!(dues[0], 0);
+        assert!(dues.windows(2).all(|pair| pair[1] - pair[0] == 1_000_000));
+    }
+
+    #[test]
+    fn a_ramp_has_as_many_starts_as_its_area_and_grows_denser() {
+        let rate = Rate::ramp(0.0, 2_000.0, Duration::from_secs(10));
+        let dues = dues(&drawn(rate, Spacing::Even));
+        assert_eq!(dues.len(), 10_000);
+        // Half of the area of a triangle lies within 1 / sqrt(2) of its base.
+        let half = dues[5_000] as f64 / 1e9;
+        assert!((half - 10.0 / 2.0_f64.sqrt()).abs() < 1e-6, "{half}");
+    }
+
+    #[test]
+    fn a_spike_and_steps_change_the_rate_where_they_say() {
+        let spike = Rate::spike(
+            100.0,
+            1_000.0,
+            Duration::from_secs(2),
+            Duration::from_secs(1),
+            Duration::from_secs(5),
+        );
+        let starts = dues(&drawn(spike, Spacing::Even));
+        let within = |from: u64, to: u64| {
+            starts
+                .iter()
+                .filter(|due| (from * 1_000_000_000..to * 1_000_000_000).contains(*due))
+                .count()
+        };
+        assert_eq!(
+            (within(0, 2), within(2, 3), within(3, 5)),
+            (200, 1_000, 200)
+        );
+        let steps = Rate::steps(&[10.0, 20.0, 40.0], Duration::from_secs(3));
+        assert_eq!(dues(&drawn(steps, Spacing::Even)).len(), 70);
+    }
+
+    #[test]
+    fn poisson_gaps_are_exponential_and_repeat_with_the_seed() {
+        let arrival = drawn(
+            Rate::constant(1_000.0, Duration::from_secs(50)),
+            Spacing::Poisson,
+        );
+        let starts = dues(&arrival);
+        assert_eq!(starts, dues(&arrival));
+        let gaps: Moments = starts
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]) as f64 / 1e6)
+            .collect();
+        // Mean and deviation of an exponential gap are equal; the errors of
+        // 50,000 of them are below half a percent.
+        assert!((gaps.mean() - 1.0).abs() < 0.02, "{gaps:?}");
+        assert!((gaps.deviation() - 1.0).abs() < 0.02, "{gaps:?}");
+        // The number per 100 ms has a variance equal to its mean of 100.
+        let mut counts = vec![0.0; 500];
+        for due in &starts {
+            counts[usize::try_from(due / 100_000_000).unwrap()] += 1.0;
+        }
+        let counts: Moments = counts.into_iter().collect();
+        let dispersion = counts.deviation().powi(2) / counts.mean();
+        assert!((0.75..1.25).contains(&dispersion), "{dispersion}");
+    }
+
+    #[test]
+    fn a_trace_is_replayed_as_it_was_recorded() {
+        let arrival = Arrival::Trace(Arc::from([0, 5, 5, 90]));
+        let own: Vec<_> = arrival.starts(1, 2).collect();
+        assert_eq!(
+            own,
+            [
+                Start {
+                    index: 1,
+                    due_ns: 5
+                },
+                Start {
+                    index: 3,
+                    due_ns: 90
+                }
+            ]
+        );
+    }
+
+    #[test]
+    fn warm_up_runs_at_the_first_rate() {
+        let rate =
+            Rate::ramp(100.0, 300.0, Duration::from_secs(1)).after_warm_up(Duration::from_secs(2));
+        assert!((rate.starts_between(Duration::ZERO, Duration::from_secs(2)) - 200.0).abs() < 1e-9);
+        assert!((rate.starts_between(Duration::from_secs(2), rate.length()) - 200.0).abs() < 1e-9);
+    }
+
+    proptest! {
+        #[test]
+        fn threads_share_the_sequence_without_gap_or_overlap(
+            from in 0.0_f64..500.0, to in 1.0_f64..500.0, threads in 1_usize..5, even: bool,
+        ) {
+            let spacing = if even { Spacing::Even } else { Spacing::Poisson };
+            let arrival = drawn(Rate::ramp(from, to, Duration::from_secs(2)), spacing);
+            let whole: Vec<_> = arrival.starts(0, 1).collect();
+            let mut merged: Vec<_> = (0..threads).flat_map(|own| arrival.starts(own, threads)).collect();
+            merged.sort_by_key(|start| start.index);
+            prop_assert_eq!(&whole, &merged);
+            prop_assert!(whole.windows(2).all(|pair| pair[0].due_ns <= pair[1].due_ns));
+            prop_assert!(whole.iter().all(|start| start.due_ns <= 2_000_000_000));
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! How does one thread send what is due, over the connections that it has?
+//!
+//! A pacer releases starts when they are due, whether a connection is free or
+//! not; a free connection takes the one that has waited longest. A start is
+//! never dropped unless the plan asks for it. Everything here runs on one
+//! thread and takes no lock.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::iter::Peekable;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::arrival::{Start, Starts};
+use super::assertions::{Made, Source, Writer};
+use super::open::Retries;
+use super::pacer::{Pacer, now_ns};
+use super::population::Population;
+use super::recorder::Live;
+use super::tally::{Parts, Tally};
+use super::transport::{AnyTransport, Reply, Transport};
+use crate::record::Outcome;
+
+/// The longest pause of a connection before it tries an endpoint again that it
+/// cannot reach. Half a hundred connections then notice its return within a
+/// millisecond, and a dead endpoint is not measured for how fast it refuses.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// One thread's share of a load.
+pub(super) struct Lane {
+    pub origin_ns: u64,
+    pub population: Arc<Population>,
+    pub drop_after: Option<Duration>,
+    pub think: Duration,
+    pub retries: Option<Retries>,
+    pub queue: RefCell<Queue>,
+    pub source: tokio::sync::Mutex<Source>,
+    /// Signs for retries, whatever the source is.
+    pub again: RefCell<Writer>,
+    pub tally: RefCell<Tally>,
+    pub live: Arc<Live>,
+}
+
+/// What is due and who waits for it.
+pub(super) struct Queue {
+    work: Work,
+    /// Nothing that is due at this time or later is begun.
+    ends_ns: u64,
+    ready: VecDeque<Job>,
+    idle: VecDeque<Rc<Seat>>,
+}
+
+/// Where starts come from.
+pub(super) enum Work {
+    /// They are due at given times, in nanoseconds from the beginning.
+    Scheduled(Box<Peekable<Starts>>),
+    /// They are due when a connection is free: the closed model.
+    Closed { next: u64, step: u64 },
+}
+
+/// A request that is due.
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    start: Start,
+    observed_ns: u64,
+}
+
+/// Where a free connection waits.
+#[derive(Default)]
+struct Seat {
+    job: Cell<Option<Job>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Queue {
+    pub fn new(work: Work, ends_ns: u64) -> Self {
+        Self {
+            work,
+            ends_ns,
+            ready: VecDeque::new(),
+            idle: VecDeque::new(),
+        }
+    }
+
+    /// Returns when the next start is due, in nanoseconds from the beginning.
+    fn next_due(&mut self) -> Option<u64> {
+        match &mut self.work {
+            Work::Scheduled(starts) => starts
+                .peek()
+                .map(|start| start.due_ns)
+                .filter(|due| *due < self.ends_ns),
+            Work::Closed { .. } => None,
+        }
+    }
+
+    fn wake_idle(&mut self) {
+        for seat in self.idle.drain(..) {
+            seat.wake();
+        }
+    }
+}
+
+impl Seat {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Lane {
+    /// Releases what is due at `now_ns`, of the clock, to free connections.
+    pub fn release(&self, now: u64) {
+        let since = now.saturating_sub(self.origin_ns);
+        let mut queue = self.queue.borrow_mut();
+        let queue = &mut *queue;
+        let Work::Scheduled(starts) = &mut queue.work else {
+            return;
+        };
+        let ends_ns = queue.ends_ns;
+        while let Some(start) =
+            starts.next_if(|start| start.due_ns <= since && start.due_ns < ends_ns)
+        {
+            self.tally.borrow_mut().schedule(start.due_ns);
+            let job = Job {
+                start,
+                observed_ns: now,
+            };
+            match queue.idle.pop_front() {
+                Some(seat) => {
+                    seat.job.set(Some(job));
+                    seat.wake();
+                }
+                None => queue.ready.push_back(job),
+            }
+        }
+    }
+
+    /// Releases starts when they are due until there are no more.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses the timer.
+    pub async fn pace(&self, pacer: &Pacer) -> std::io::Result<()> {
+        loop {
+            let next = self.queue.borrow_mut().next_due();
+            let Some(due) = next else {
+                self.queue.borrow_mut().wake_idle();
+                return Ok(());
+            };
+            let at = self.origin_ns + due;
+            if at > now_ns() {
+                pacer.wait_until(at).await?;
+            } else {
+                // Behind the schedule: let the connections work as well.
+                tokio::task::yield_now().await;
+            }
+            self.release(now_ns());
+        }
+    }
+
+    /// Begins nothing more that is due at `at_ns` of the clock or later.
+    pub fn finish(&self, at_ns: u64) {
+        self.release(now_ns());
+        let mut queue = self.queue.borrow_mut();
+        let since = at_ns.saturating_sub(self.origin_ns);
+        queue.ends_ns = queue.ends_ns.min(since);
+        queue.wake_idle();
+    }
+
+    /// Sends over one connection until there is nothing more to send.
+    pub async fn serve(&self, mut transport: AnyTransport) {
+        let seat = Rc::new(Seat::default());
+        let mut failures = 0_u32;
+        while let Some(job) = poll_fn(|cx| self.poll_next(&seat, cx)).await {
+            let due_ns = self.origin_ns + job.start.due_ns;
+            let late = now_ns().saturating_sub(due_ns);
+            if self
+                .drop_after
+                .is_some_and(|limit| u128::from(late) > limit.as_nanos())
+            {
+                self.source.lock().await.discard(job.start.index);
+                self.record(
+                    &job,
+                    &Outcome::Dropped,
+                    &Parts {
+                        response: late,
+                        generator_lag: job.observed_ns.saturating_sub(due_ns),
+                        ..Parts::default()
+                    },
+                );
+                continue;
+            }
+            let outcome = self.call(&job, &mut transport).await;
+            if outcome.is_unreachable() {
+                failures += 1;
+                // The first failure may be a connection that had grown old.
+                if failures > 1 {
+                    let pause = Duration::from_millis(1 << failures.min(10)).min(LONGEST_PAUSE);
+                    tokio::time::sleep(pause).await;
+                }
+            } else {
+                failures = 0;
+            }
+            if !self.think.is_zero() {
+                tokio::time::sleep(self.think).await;
+            }
+        }
+    }
+
+    fn poll_next(&self, seat: &Rc<Seat>, cx: &mut Context<'_>) -> Poll<Option<Job>> {
+        if let Some(job) = seat.job.take() {
+            return Poll::Ready(Some(job));
+        }
+        let now = now_ns();
+        self.release(now);
+        let mut queue = self.queue.borrow_mut();
+        if let Some(job) = queue.ready.pop_front() {
+            return Poll::Ready(Some(job));
+        }
+        let ends_ns = queue.ends_ns;
+        if let Work::Closed { next, step } = &mut queue.work {
+            let due_ns = now.saturating_sub(self.origin_ns);
+            if due_ns >= ends_ns {
+                return Poll::Ready(None);
+            }
+            let start = Start {
+                index: *next,
+                due_ns,
+            };
+            *next += *step;
+            self.tally.borrow_mut().schedule(due_ns);
+            return Poll::Ready(Some(Job {
+                start,
+                observed_ns: now,
+            }));
+        }
+        if queue.next_due().is_none() {
+            return Poll::Ready(None);
+        }
+        let has_waited = seat
+            .waker
+            .borrow_mut()
+            .replace(cx.waker().clone())
+            .is_some();
+        if !has_waited {
+            queue.idle.push_back(Rc::clone(seat));
+        }
+        Poll::Pending
+    }
+
+    /// Makes one request, with its retries if there are to be any, and counts it.
+    async fn call(&self, job: &Job, transport: &mut AnyTransport) -> Outcome {
+        let (made, signing_wait, is_under_run) = self.assertion(&job.start).await;
+        let mut signing = made.signing_ns;
+        let (member, _) = self.population.pick(job.start.index);
+        let form = self.population.members()[member].app.form();
+        let mut text = made.text;
+        let mut first_sent = None;
+        let mut attempt = 1;
+        let reply = loop {
+            if text.is_empty() {
+                let now = now_ns();
+                break Reply::of_client(now);
+            }
+            let reply = transport.exchange(form, &text).await;
+            first_sent.get_or_insert(reply.timings.sent_ns);
+            let Some(pause) = self.pause_before(attempt + 1, &reply) else {
+                break reply;
+            };
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+            let again = self
+                .again
+                .borrow_mut()
+                .write(&job.start, self.origin_ns, &self.population);
+            signing += again.signing_ns;
+            text = again.text;
+        };
+        let due_ns = self.origin_ns + job.start.due_ns;
+        let timings = &reply.timings;
+        let sent = first_sent.unwrap_or(timings.sent_ns);
+        let done = timings.done_ns;
+        self.record(
+            job,
+            &reply.outcome,
+            &Parts {
+                response: done.saturating_sub(due_ns),
+                service: done.saturating_sub(sent),
+                generator_lag: job.observed_ns.saturating_sub(due_ns),
+                connection_wait: sent
+                    .saturating_sub(job.observed_ns)
+                    .saturating_sub(signing_wait.unwrap_or_default()),
+                receive_lag: timings.receive_lag_ns,
+                // A repeated assertion was signed for another request.
+                signing: (signing > 0).then_some(signing),
+                signing_wait,
+                is_under_run,
+                first_byte: timings
+                    .first_byte_ns
+                    .map(|at| at.saturating_sub(timings.sent_ns)),
+                body: timings.first_byte_ns.map(|at| done.saturating_sub(at)),
+                opened: timings.opened,
+            },
+        );
+        reply.outcome
+    }
+
+    /// Returns the assertion, how long it had to be waited for, and whether
+    /// that was because a ring was empty. What was signed on this thread
+    /// counts as waiting too.
+    async fn assertion(&self, start: &Start) -> (Made, Option<u64>, bool) {
+        let begun = now_ns();
+        let mut source = match self.source.try_lock() {
+            Ok(source) => source,
+            Err(_) => self.source.lock().await,
+        };
+        let taken = source.take(start, self.origin_ns, &self.population);
+        match (&*source, taken) {
+            (Source::Inline(_) | Source::Repeat { .. }, Some(made)) => {
+                let wait = made.signing_ns;
+                (made, (wait > 0).then_some(wait), false)
+            }
+            (_, Some(made)) => (made, None, false),
+            (_, None) => {
+                let made = source.wait(start.index).await;
+                (made, Some(now_ns() - begun), true)
+            }
+        }
+    }
+
+    /// Says how long to wait before attempt number `next`, if there is to be
+    /// one.
+    fn pause_before(&self, next: u32, reply: &Reply) -> Option<Duration> {
+        let retries = self.retries.as_ref()?;
+        let is_worth_it = match &reply.outcome {
+            Outcome::Answered | Outcome::Client | Outcome::Malformed | Outcome::TokenMissing => {
+                false
+            }
+            Outcome::OAuth { status, .. } | Outcome::Status(status) => {
+                *status == 429 || *status >= 500
+            }
+            _ => true,
+        };
+        if !is_worth_it || next > retries.attempts {
+            return None;
+        }
+        let own = retries.first_pause * 2_u32.saturating_pow(next.saturating_sub(2));
+        let asked = reply
+            .retry_after
+            .filter(|_| retries.honours_retry_after)
+            .unwrap_or(own);
+        (asked <= retries.longest_pause).then_some(asked)
+    }
+
+    fn record(&self, job: &Job, outcome: &Outcome, parts: &Parts) {
+        let counter = if outcome.is_answered() {
+            &self.live.answered
+        } else {
+            &self.live.failed
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.tally
+            .borrow_mut()
+            .record(job.start.due_ns, outcome, parts);
+    }
+}

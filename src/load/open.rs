@@ -1,0 +1,211 @@
+//! How is a load at a given rate begun, watched and ended?
+//!
+//! Threads send what is due ([`super::lane`]); this module starts them, hands
+//! them their assertions, gathers their slices and ends the run on time.
+//! Requests that are due during *warm-up* are sent and not counted; those of
+//! *measure* are, however long they take; *drain* waits for them. What has not
+//! ended then is counted as unfinished, so that every request is accounted for.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::Progress;
+use super::assertions::{Mint, MintError};
+use super::collect::Collector;
+use super::crew::{LaneParts, LaneResult, Numbered, Shared, Signal};
+use super::measured::measured;
+pub use super::measured::merged;
+pub use super::open_plan::{Model, OpenPlan, Retries};
+use super::pacer::now_ns;
+use super::population::Population;
+use super::prepare::{Prepared, RUN_UP, lanes_of};
+use super::recorder::{Live, as_ns};
+use super::supervise::Watch;
+use super::tally::Tally;
+use super::transport::ConnectorError;
+use crate::record::{
+    Accounts, Blame, CpuTime, GeneratorHealth, Latencies, OpenSlice, OutcomeStages, Phases,
+    SigningFacts,
+};
+use crate::token::ExchangeError;
+
+/// The longest wait for the last requests of a run that somebody stopped.
+const STOPPED_DRAIN: Duration = Duration::from_secs(2);
+
+/// What a load measured.
+#[derive(Clone, Debug)]
+pub struct OpenMeasured {
+    /// How the time was spent.
+    pub phases: Phases,
+    /// What became of every request.
+    pub accounts: Accounts,
+    /// The parts of the time of requests, by outcome.
+    pub outcomes: Vec<OutcomeStages>,
+    /// The measured phase in slices.
+    pub slices: Vec<OpenSlice>,
+    /// Whose fault the time was.
+    pub blame: Blame,
+    /// How assertions came to be.
+    pub signing: SigningFacts,
+    /// What the threads went through.
+    pub health: GeneratorHealth,
+    /// Latencies as every step has them.
+    pub latencies: Latencies,
+    /// Processor time during the measured phase.
+    pub cpu: CpuTime,
+    /// The rate that was asked for in the measured phase, per second.
+    pub offered_per_s: f64,
+    /// The rate at which requests were sent.
+    pub sent_per_s: f64,
+    /// Was the run stopped before its time?
+    pub was_stopped: bool,
+}
+
+/// Runs a load to its end, or until `stop` is set.
+///
+/// `broker_tids` are threads of this process whose processor time is
+/// accounted for apart. `tell` hears of progress.
+///
+/// # Errors
+///
+/// The load could not begin; no request was sent then. A failing request is
+/// no error.
+pub fn run_open(
+    plan: &OpenPlan,
+    url: &str,
+    population: &Arc<Population>,
+    broker_tids: &[i32],
+    stop: &AtomicBool,
+    mut tell: impl FnMut(Progress),
+) -> Result<OpenMeasured, OpenError> {
+    let threads = plan.threads.clamp(1, plan.connections.max(1));
+    let lanes = lanes_of(plan, threads);
+    let ready = Prepared::new(plan, population, &lanes)?;
+    let live: Vec<Arc<Live>> = (0..threads).map(|_| Arc::default()).collect();
+    let (signals, listening) = watch::channel(Signal::Wait);
+    let (report, reports) = mpsc::channel();
+    let (full, shipped) = mpsc::channel();
+    thread::scope(|scope| {
+        // Owned in here: an early return drops it, at which every lane ends.
+        let signals = signals;
+        let mut running = Vec::new();
+        let mut back = Vec::new();
+        for (number, (source, starts)) in ready.sources.into_iter().zip(&lanes).enumerate() {
+            let (give_back, spare) = mpsc::channel();
+            back.push(give_back);
+            let shared = Shared {
+                plan,
+                population,
+                url,
+                signals: listening.clone(),
+                report: report.clone(),
+            };
+            let lane = LaneParts {
+                number,
+                threads,
+                starts: starts.clone(),
+                source,
+                live: Arc::clone(&live[number]),
+                tally: Tally::new(
+                    plan.warm_up,
+                    plan.slice,
+                    Numbered::new(number, &full),
+                    spare,
+                ),
+            };
+            let thread = thread::Builder::new()
+                .name(format!("load-{number}"))
+                .spawn_scoped(scope, move || lane.run(shared))
+                .map_err(OpenError::Thread)?;
+            running.push(thread);
+        }
+        drop((report, full, listening));
+        let mut tids = Vec::new();
+        for told in reports.iter().take(threads) {
+            tids.push(told?);
+        }
+        if tids.len() < threads {
+            return Err(OpenError::Panic);
+        }
+        let origin_ns = ready.origin_ns.max(now_ns() + as_ns(RUN_UP));
+        let _ = signals.send(Signal::Start(origin_ns));
+        let mut collector = Collector::new(threads, as_ns(plan.slice));
+        let gather = |collector: &mut Collector| {
+            for (number, slice) in shipped.try_iter() {
+                collector.take(slice, &back[number]);
+            }
+        };
+        let mint_tids: Vec<i32> = ready.mint.iter().flat_map(Mint::tids).copied().collect();
+        let mut watched = Watch {
+            plan,
+            origin_ns,
+            live: &live,
+            tids: &tids,
+            mint_tids: &mint_tids,
+            broker_tids,
+            stop,
+        }
+        .pass(&mut tell, || gather(&mut collector));
+        let ended_ns = now_ns();
+        if watched.was_stopped {
+            let _ = signals.send(Signal::Finish(ended_ns));
+        }
+        let drain = if watched.was_stopped {
+            plan.drain.min(STOPPED_DRAIN)
+        } else {
+            plan.drain
+        };
+        while running.iter().any(|lane| !lane.is_finished()) && now_ns() - ended_ns < as_ns(drain) {
+            gather(&mut collector);
+            thread::sleep(Duration::from_millis(1));
+        }
+        let _ = signals.send(Signal::GiveUp);
+        let mut total = LaneResult::default();
+        for lane in running {
+            total.add(&lane.join().map_err(|_| OpenError::Panic)??);
+            gather(&mut collector);
+        }
+        gather(&mut collector);
+        watched.phases.drain_ns = now_ns() - ended_ns;
+        drop(ready.mint);
+        Ok(measured(plan, collector, &total, &watched))
+    })
+}
+
+/// Why a load could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The system gave no thread.
+    #[error("cannot start a thread of the load")]
+    Thread(#[source] io::Error),
+    /// A thread's runtime or timer could not be made.
+    #[error("cannot make the runtime of a thread")]
+    Runtime(#[source] io::Error),
+    /// The endpoint cannot be connected to.
+    #[error("the endpoint cannot be used")]
+    Connector(#[from] ConnectorError),
+    /// The endpoint cannot be called.
+    #[error("the endpoint cannot be called")]
+    Exchange(#[from] ExchangeError),
+    /// Nothing can be signed.
+    #[error("nothing can be signed")]
+    Mint(#[from] MintError),
+    /// Pre-minting needs to know how much.
+    #[error("a closed loop has no schedule to mint for, expected the signing mode inline or mint")]
+    PremintedClosed,
+    /// One client serves one app.
+    #[error("the transport reqwest serves one app, expected lean or hyper for several")]
+    ReqwestApps,
+    /// The token client sends forms.
+    #[error("the transport reqwest sends forms, expected lean or hyper for a bearer")]
+    ReqwestBearer,
+    /// A thread died, which is a defect of this program.
+    #[error("a thread of the load panicked; please report it with the scenario")]
+    Panic,
+}

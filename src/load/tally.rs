@@ -1,0 +1,447 @@
+//! How does a thread keep what it measured, in memory that does not grow?
+//!
+//! Each thread has a tally of its own: no lock, no shared histogram. A request
+//! counts in the slice in which it was *due*, so a slice stays open until all
+//! of its requests have ended; then its histograms are handed to the collector
+//! and emptied ones come back. Memory depends on how many slices are open at
+//! once, not on how long a run takes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use super::crew::Numbered;
+use super::transport::Opened;
+use crate::record::{Histogram, Outcome, Packed, Stages};
+
+/// The parts of one request's time, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub response: u64,
+    pub service: u64,
+    pub generator_lag: u64,
+    pub connection_wait: u64,
+    pub receive_lag: Option<u64>,
+    pub signing: Option<u64>,
+    pub signing_wait: Option<u64>,
+    /// Was the wait that for an empty ring?
+    pub is_under_run: bool,
+    pub first_byte: Option<u64>,
+    pub body: Option<u64>,
+    pub opened: Option<Opened>,
+}
+
+/// The histograms of the requests of one slice that ended in one way.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Sets {
+    pub response: Histogram,
+    pub service: Histogram,
+    pub generator_lag: Histogram,
+    pub connection_wait: Histogram,
+    pub receive_lag: Histogram,
+    pub signing: Histogram,
+    pub signing_wait: Histogram,
+}
+
+/// The parts of a request that are kept per run, not per slice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Journey {
+    pub dns: Histogram,
+    pub connect: Histogram,
+    pub tls: Histogram,
+    pub first_byte: Histogram,
+    pub body: Histogram,
+}
+
+/// What one thread measured in one slice.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SliceTally {
+    /// The number of the slice, from 0.
+    pub index: u64,
+    /// Requests that were due within it.
+    pub scheduled: u64,
+    /// Requests that have ended.
+    pub ended: u64,
+    /// The histograms by outcome; those of answered requests come back empty.
+    pub outcomes: BTreeMap<String, Sets>,
+}
+
+/// Times summed over requests, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub target: u128,
+    pub connections: u128,
+    pub signing: u128,
+    pub generator: u128,
+}
+
+/// What one thread measured.
+pub(super) struct Tally {
+    warm_up_ns: u64,
+    slice_ns: u64,
+    open: VecDeque<Box<SliceTally>>,
+    next_index: u64,
+    full: Numbered,
+    spare: Receiver<Box<SliceTally>>,
+    pub sums: Sums,
+    pub journey: Journey,
+    pub signed: u64,
+    pub under_runs: u64,
+    /// What a request takes that was sent in time, smoothed.
+    typical_service_ns: f64,
+}
+
+impl Tally {
+    pub fn new(
+        warm_up: Duration,
+        slice: Duration,
+        full: Numbered,
+        spare: Receiver<Box<SliceTally>>,
+    ) -> Self {
+        Self {
+            warm_up_ns: as_ns(warm_up),
+            slice_ns: as_ns(slice).max(1),
+            open: VecDeque::new(),
+            next_index: 0,
+            full,
+            spare,
+            sums: Sums::default(),
+            journey: Journey::default(),
+            signed: 0,
+            under_runs: 0,
+            typical_service_ns: 0.0,
+        }
+    }
+
+    /// Is a request that is due `due_ns` after the beginning counted?
+    pub fn counts(&self, due_ns: u64) -> bool {
+        due_ns >= self.warm_up_ns
+    }
+
+    /// Notes that a request is due. Requests come in the order of their due
+    /// times; earlier slices without open requests are closed.
+    pub fn schedule(&mut self, due_ns: u64) {
+        if !self.counts(due_ns) {
+            return;
+        }
+        let index = (due_ns - self.warm_up_ns) / self.slice_ns;
+        while self.next_index <= index {
+            let mut slice = self.spare.try_recv().unwrap_or_default();
+            slice.index = self.next_index;
+            self.next_index += 1;
+            self.open.push_back(slice);
+        }
+        self.close_before(index);
+        if let Some(slice) = self.slice_of(due_ns) {
+            slice.scheduled += 1;
+        }
+    }
+
+    /// Counts a request that has ended.
+    pub fn record(&mut self, due_ns: u64, outcome: &Outcome, parts: &Parts) {
+        if !self.counts(due_ns) {
+            return;
+        }
+        self.blame(parts);
+        if parts.signing.is_some() {
+            self.signed += 1;
+        }
+        self.under_runs += u64::from(parts.is_under_run);
+        if outcome.is_answered() {
+            self.journey.record(parts);
+        }
+        if let Some(slice) = self.slice_of(due_ns) {
+            slice.ended += 1;
+            let name = outcome.name();
+            match slice.outcomes.get_mut(name.as_ref()) {
+                Some(sets) => sets.record(parts),
+                None => slice
+                    .outcomes
+                    .entry(name.into_owned())
+                    .or_default()
+                    .record(parts),
+            }
+        }
+    }
+
+    /// Hands over all slices, ended or not.
+    pub fn finish(&mut self) {
+        while let Some(slice) = self.open.pop_front() {
+            self.full.send(slice);
+        }
+    }
+
+    fn slice_of(&mut self, due_ns: u64) -> Option<&mut SliceTally> {
+        let index = due_ns.checked_sub(self.warm_up_ns)? / self.slice_ns;
+        let first = self.open.front()?.index;
+        let at = usize::try_from(index.checked_sub(first)?).ok()?;
+        self.open.get_mut(at).map(|slice| &mut **slice)
+    }
+
+    fn close_before(&mut self, index: u64) {
+        while let Some(slice) = self.open.front()
+            && slice.index < index
+            && slice.ended >= slice.scheduled
+        {
+            if let Some(slice) = self.open.pop_front() {
+                self.full.send(slice);
+            }
+        }
+    }
+
+    /// Says whose fault the parts of a request's time were.
+    ///
+    /// A request that was noticed late arrives together with others that were
+    /// late as well. The queue that they make, for a connection or at the
+    /// target, would not be there had they been sent in time: as far as it is
+    /// shorter than the lateness before it, it is the generator's.
+    fn blame(&mut self, parts: &Parts) {
+        let received_late = parts.receive_lag.unwrap_or_default().min(parts.service);
+        let service = parts.service - received_late;
+        let lag = parts.generator_lag;
+        let mut generator = lag + received_late;
+        let mut connections = parts.connection_wait;
+        let mut target = service;
+        if lag > connections {
+            generator += connections;
+            connections = 0;
+        }
+        if lag > service {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let typical = (self.typical_service_ns as u64).min(service);
+            generator += service - typical;
+            target = typical;
+        } else {
+            // A hundred requests forget the past.
+            self.typical_service_ns += (service as f64 - self.typical_service_ns) / 100.0;
+        }
+        // Signing ahead delays nobody; waiting for it does.
+        let signing = parts.signing_wait.unwrap_or_default();
+        self.sums.generator += u128::from(generator);
+        self.sums.connections += u128::from(connections);
+        self.sums.target += u128::from(target);
+        self.sums.signing += u128::from(signing);
+    }
+}
+
+impl SliceTally {
+    /// Empties the slice; the histograms of answered requests, which every
+    /// slice needs, keep their memory.
+    pub fn reset(&mut self) {
+        self.scheduled = 0;
+        self.ended = 0;
+        self.outcomes.retain(|name, _| name == "answered");
+        for sets in self.outcomes.values_mut() {
+            sets.clear();
+        }
+    }
+}
+
+impl Sets {
+    fn record(&mut self, parts: &Parts) {
+        let some = |histogram: &mut Histogram, ns: Option<u64>| {
+            if let Some(ns) = ns {
+                histogram.record(Duration::from_nanos(ns));
+            }
+        };
+        some(&mut self.response, Some(parts.response));
+        some(&mut self.service, Some(parts.service));
+        some(&mut self.generator_lag, Some(parts.generator_lag));
+        some(&mut self.connection_wait, Some(parts.connection_wait));
+        some(&mut self.receive_lag, parts.receive_lag);
+        some(&mut self.signing, parts.signing);
+        some(&mut self.signing_wait, parts.signing_wait);
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.response.add(&other.response);
+        self.service.add(&other.service);
+        self.generator_lag.add(&other.generator_lag);
+        self.connection_wait.add(&other.connection_wait);
+        self.receive_lag.add(&other.receive_lag);
+        self.signing.add(&other.signing);
+        self.signing_wait.add(&other.signing_wait);
+    }
+
+    fn clear(&mut self) {
+        self.response.clear();
+        self.service.clear();
+        self.generator_lag.clear();
+        self.connection_wait.clear();
+        self.receive_lag.clear();
+        self.signing.clear();
+        self.signing_wait.clear();
+    }
+
+    /// Packs the histograms.
+    pub fn pack(&self) -> Stages {
+        Stages {
+            response: Packed::of(&self.response),
+            service: Packed::of(&self.service),
+            generator_lag: Packed::of(&self.generator_lag),
+            connection_wait: Packed::of(&self.connection_wait),
+            receive_lag: Packed::of(&self.receive_lag),
+            signing: Packed::of(&self.signing),
+            signing_wait: Packed::of(&self.signing_wait),
+            ..Stages::default()
+        }
+    }
+
+    /// Unpacks what [`Self::pack`] packed.
+    pub fn unpack(stages: &Stages) -> Self {
+        Self {
+            response: stages.response.open(),
+            service: stages.service.open(),
+            generator_lag: stages.generator_lag.open(),
+            connection_wait: stages.connection_wait.open(),
+            receive_lag: stages.receive_lag.open(),
+            signing: stages.signing.open(),
+            signing_wait: stages.signing_wait.open(),
+        }
+    }
+}
+
+impl Journey {
+    fn record(&mut self, parts: &Parts) {
+        if let Some(ns) = parts.first_byte {
+            self.first_byte.record(Duration::from_nanos(ns));
+        }
+        if let Some(ns) = parts.body {
+            self.body.record(Duration::from_nanos(ns));
+        }
+        if let Some(opened) = parts.opened {
+            self.dns.record(Duration::from_nanos(opened.dns_ns));
+            self.connect.record(Duration::from_nanos(opened.connect_ns));
+            if let Some(ns) = opened.tls_ns {
+                self.tls.record(Duration::from_nanos(ns));
+            }
+        }
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.dns.add(&other.dns);
+        self.connect.add(&other.connect);
+        self.tls.add(&other.tls);
+        self.first_byte.add(&other.first_byte);
+        self.body.add(&other.body);
+    }
+
+    /// Puts the packed histograms into `stages`.
+    pub fn pack_into(&self, stages: &mut Stages) {
+        stages.dns = Packed::of(&self.dns);
+        stages.connect = Packed::of(&self.connect);
+        stages.tls = Packed::of(&self.tls);
+        stages.first_byte = Packed::of(&self.first_byte);
+        stages.body = Packed::of(&self.body);
+    }
+}
+
+impl Sums {
+    pub fn add(&mut self, other: Self) {
+        self.target += other.target;
+        self.connections += other.connections;
+        self.signing += other.signing;
+        self.generator += other.generator;
+    }
+}
+
+fn as_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[allow(clippy::type_complexity)] // The tally and both ends of its ways.
+    fn tally() -> (
+        Tally,
+        Receiver<(usize, Box<SliceTally>)>,
+        Sender<Box<SliceTally>>,
+    ) {
+        let (full, shipped) = channel();
+        let (give_back, spare) = channel();
+        let tally = Tally::new(
+            Duration::from_millis(100),
+            Duration::from_millis(10),
+            Numbered::new(0, &full),
+            spare,
+        );
+        (tally, shipped, give_back)
+    }
+
+    fn parts(lag: u64, wait: u64, service: u64) -> Parts {
+        Parts {
+            response: lag + wait + service,
+            service,
+            generator_lag: lag,
+            connection_wait: wait,
+            ..Parts::default()
+        }
+    }
+
+    #[test]
+    fn a_slice_is_handed_over_once_all_that_was_due_in_it_has_ended() {
+        let (mut tally, shipped, give_back) = tally();
+        tally.schedule(99 * MS);
+        tally.record(99 * MS, &Outcome::Answered, &parts(0, 0, 1));
+        for due in [100, 109, 111, 125] {
+            tally.schedule(due * MS);
+        }
+        assert!(shipped.try_recv().is_err(), "two of the first are open");
+        tally.record(109 * MS, &Outcome::Answered, &parts(0, 0, 1));
+        tally.record(111 * MS, &Outcome::Answered, &parts(0, 0, 1));
+        tally.schedule(131 * MS);
+        assert!(shipped.try_recv().is_err(), "the first is still open");
+        tally.record(100 * MS, &Outcome::TimedOut, &parts(0, 0, 40));
+        tally.schedule(132 * MS);
+        let (_, first) = shipped.try_recv().unwrap();
+        assert_eq!((first.index, first.scheduled, first.ended), (0, 2, 2));
+        assert_eq!(first.outcomes["timed_out"].response.count(), 1);
+        assert_eq!(shipped.try_recv().unwrap().1.index, 1);
+        assert!(shipped.try_recv().is_err(), "the third has an open request");
+        let mut emptied = first;
+        emptied.reset();
+        assert_eq!(emptied.outcomes.len(), 1);
+        give_back.send(emptied).unwrap();
+        tally.schedule(145 * MS);
+        tally.finish();
+        let rest: Vec<_> = shipped
+            .try_iter()
+            .map(|(_, slice)| (slice.index, slice.scheduled))
+            .collect();
+        assert_eq!(rest, [(2, 1), (3, 2), (4, 1)]);
+    }
+
+    #[test]
+    fn the_queue_behind_a_late_request_is_blamed_on_the_lateness() {
+        let (mut tally, _shipped, _give_back) = tally();
+        for _ in 0..2_000 {
+            tally.blame(&parts(0, 0, 100));
+        }
+        tally.sums = Sums::default();
+        tally.blame(&parts(10_000, 3_000, 900));
+        assert_eq!(tally.sums.target, 99);
+        assert_eq!(tally.sums.connections, 0);
+        assert_eq!(tally.sums.generator, 13_801);
+        tally.sums = Sums::default();
+        // A request in time that waits for a connection waits for the target.
+        tally.blame(&parts(5, 3_000, 900));
+        assert_eq!(tally.sums.generator, 5);
+        assert_eq!(tally.sums.connections, 3_000);
+        assert_eq!(tally.sums.target, 900);
+    }
+
+    #[test]
+    fn packing_loses_nothing() {
+        let mut sets = Sets::default();
+        for ns in [1, 700, 1 << 30] {
+            sets.record(&parts(ns, 2 * ns, 3 * ns));
+        }
+        assert_eq!(Sets::unpack(&sets.pack()), sets);
+    }
+}

@@ -1,0 +1,174 @@
+//! What does an answer say?
+//!
+//! A success is looked through for its token without building anything from
+//! it; a refusal is read in full, since it names its reason. Nothing of the
+//! token is kept.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use crate::oauth::ErrorBody;
+use crate::record::Outcome;
+
+/// The largest head of an answer that is read.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// The largest body of an answer that is read; a token answer is below 2 KiB.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Reads the answers of one provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    token_field: String,
+}
+
+impl Default for Reading {
+    /// Reads the answers of RFC 6749 §5.1.
+    fn default() -> Self {
+        Self::of("access_token")
+    }
+}
+
+impl Reading {
+    /// Reads answers whose token is in the member `token_field`.
+    #[must_use]
+    pub fn of(token_field: &str) -> Self {
+        Self {
+            token_field: token_field.to_owned(),
+        }
+    }
+
+    /// Says what an answer with `status` and `body` is.
+    #[must_use]
+    pub fn outcome(&self, status: u16, body: &[u8]) -> Outcome {
+        if (200..300).contains(&status) {
+            let mut json = serde_json::Deserializer::from_slice(body);
+            let found = Member(&self.token_field).deserialize(&mut json);
+            return match found.and_then(|has_token| json.end().map(|()| has_token)) {
+                Ok(true) => Outcome::Answered,
+                Ok(false) => Outcome::TokenMissing,
+                Err(_) => Outcome::Malformed,
+            };
+        }
+        match serde_json::from_slice::<ErrorBody>(body) {
+            Ok(body) => Outcome::OAuth {
+                status,
+                error: body.error,
+            },
+            Err(_) => Outcome::Status(status),
+        }
+    }
+}
+
+/// Reads `Retry-After`, in seconds or as a date (RFC 9110 §10.2.3).
+///
+/// A date is the server's; `date` is the server's clock, if it told.
+#[must_use]
+pub fn retry_after(value: &[u8], date: Option<&[u8]>) -> Option<Duration> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    let now = date
+        .and_then(|text| httpdate::parse_http_date(std::str::from_utf8(text).ok()?).ok())
+        .unwrap_or_else(SystemTime::now);
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+/// Looks for a member that is a text and not empty.
+struct Member<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for Member<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with a token")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut has_token = false;
+        while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
+            if name == self.0 {
+                let Name(text) = map.next_value::<Name<'de>>()?;
+                has_token = !text.is_empty();
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(has_token)
+    }
+}
+
+/// A text that is borrowed where it holds no escapes.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_success_is_a_token_or_says_why_not() {
+        let reading = Reading::default();
+        for (body, outcome) in [
+            (
+                r#"{"expires_in":3,"access_token":"x","a":[{}]}"#,
+                Outcome::Answered,
+            ),
+            (r#"{"access_token":""}"#, Outcome::TokenMissing),
+            (r#"{"token":"x"}"#, Outcome::TokenMissing),
+            (r#"{"access_token":7}"#, Outcome::Malformed),
+            (r#"{"access_token":"x"} "#, Outcome::Answered),
+            (r#"{"access_token":"x"}x"#, Outcome::Malformed),
+            (r#"{"access_token":"x""#, Outcome::Malformed),
+            ("[]", Outcome::Malformed),
+            ("<html>", Outcome::Malformed),
+            ("", Outcome::Malformed),
+        ] {
+            assert_eq!(reading.outcome(200, body.as_bytes()), outcome, "{body}");
+        }
+        assert_eq!(
+            Reading::of("token").outcome(201, br#"{"token":"x","expires_at":"y"}"#),
+            Outcome::Answered
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_its_reason_or_its_status() {
+        let reading = Reading::default();
+        assert_eq!(
+            reading.outcome(400, br#"{"error":"invalid_grant"}"#),
+            Outcome::OAuth {
+                status: 400,
+                error: "invalid_grant".into()
+            }
+        );
+        assert_eq!(reading.outcome(503, b"busy"), Outcome::Status(503));
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        assert_eq!(retry_after(b" 7", None), Some(Duration::from_secs(7)));
+        assert_eq!(
+            retry_after(
+                b"Tue, 24 Nov 2026 06:01:30 GMT",
+                Some(b"Tue, 24 Nov 2026 06:00:00 GMT")
+            ),
+            Some(Duration::from_secs(90))
+        );
+        assert_eq!(retry_after(b"soon", None), None);
+    }
+}

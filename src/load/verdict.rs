@@ -1,0 +1,520 @@
+//! May the figures of a run be believed, and whose fault was lateness?
+//!
+//! A load generator that has too little processor time measures itself. The
+//! rules here look at what the generator added to each reported quantile, at
+//! what the system did to its threads, and at what this machine can do at all,
+//! and say VALID, SUSPECT or INVALID with the culprit. They never change a
+//! figure.
+
+use std::time::Duration;
+
+use super::open::{OpenMeasured, merged};
+use crate::record::{
+    Blame, Calibration, Culprit, Finding, Histogram, Soundness, Stages, Validity, Warning,
+};
+use crate::units::{Grouped, Shown};
+
+/// The share of a response time beyond which the generator's own part makes a
+/// quantile worthless. At twice as much, half of a tail could be invented.
+const INVALID_LAG: f64 = 0.10;
+
+/// The share from which on a quantile is doubtful.
+const SUSPECT_LAG: f64 = 0.03;
+
+/// What a generator on a free processor adds anyway; below it no lag counts.
+const LAG_FLOOR: Duration = Duration::from_micros(100);
+
+/// The share of the offered requests that have to be sent in time.
+const LEAST_SENT: f64 = 0.995;
+
+/// The share of requests that may wait for a signature.
+const MOST_UNDER_RUNS: f64 = 0.001;
+
+/// The share of time that threads may wait for a processor.
+const MOST_RUN_QUEUE: f64 = 0.01;
+
+/// The same, beyond which response times below a millisecond are not measured.
+const MUCH_RUN_QUEUE: f64 = 0.10;
+
+/// The share of time that the hypervisor may take.
+const MOST_STEAL: f64 = 0.005;
+
+/// The share of time for which a sending thread may run: beyond, its queue
+/// shows in what it measures.
+const MOST_BUSY: f64 = 0.80;
+
+/// The share of this machine's ceiling that may be offered.
+const MOST_OF_CEILING: f64 = 0.60;
+
+/// A step of the wall clock that is worth a remark.
+const WALL_STEP: Duration = Duration::from_millis(100);
+
+/// The quantiles that reports show.
+const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
+
+/// Judges a run. `calibration` is what this machine can do.
+#[must_use]
+pub fn judge(measured: &OpenMeasured, calibration: Option<&Calibration>) -> Soundness {
+    let mut findings = Vec::new();
+    lag(measured, &mut findings);
+    rate(measured, &mut findings);
+    signing(measured, &mut findings);
+    system(measured, &mut findings);
+    if let Some(calibration) = calibration {
+        ceiling(measured, calibration, &mut findings);
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.validity));
+    Soundness {
+        validity: findings
+            .first()
+            .map_or(Validity::Valid, |finding| finding.validity),
+        culprit: culprit(measured),
+        findings,
+    }
+}
+
+/// Says what holds most of the response time.
+fn culprit(measured: &OpenMeasured) -> Culprit {
+    let failed_on_the_way: u64 = measured
+        .outcomes
+        .iter()
+        .filter(|of| {
+            matches!(
+                of.outcome.as_str(),
+                "connect_failed" | "timed_out_connect" | "timed_out_tls" | "tls_failed"
+            )
+        })
+        .map(|of| of.count)
+        .sum();
+    if 2 * failed_on_the_way > measured.accounts.scheduled {
+        return Culprit::Network;
+    }
+    let Blame {
+        target,
+        connections,
+        signing,
+        generator,
+    } = measured.blame;
+    [
+        (target, Culprit::Target),
+        (connections, Culprit::Connections),
+        (signing, Culprit::Signing),
+        (generator, Culprit::GeneratorCpu),
+    ]
+    .into_iter()
+    .max_by(|a, b| a.0.total_cmp(&b.0))
+    .map_or(Culprit::Target, |(_, culprit)| culprit)
+}
+
+/// What did the generator add to each quantile?
+fn lag(measured: &OpenMeasured, findings: &mut Vec<Finding>) {
+    let all = |of: fn(&Stages) -> &crate::record::Packed| {
+        merged(measured.outcomes.iter().map(|outcome| of(&outcome.stages)))
+    };
+    let response = all(|stages| &stages.response);
+    for (histogram, name, hint) in [
+        (
+            all(|stages| &stages.generator_lag),
+            "noticed late",
+            "give the generator a processor of its own, lower the rate or add threads",
+        ),
+        (
+            all(|stages| &stages.receive_lag),
+            "read late",
+            "the kernel had answers that the generator did not read; lower the rate or add threads",
+        ),
+    ] {
+        let Some((validity, q, added, whole)) = worst(&response, &histogram) else {
+            continue;
+        };
+        findings.push(Finding {
+            validity,
+            culprit: Culprit::GeneratorCpu,
+            warning: Warning::new(
+                if name == "read late" {
+                    "receive-lag"
+                } else {
+                    "generator-lag"
+                },
+                format!(
+                    "at the quantile {q}, requests were {name} by {}, of a response time of {}",
+                    Shown(added),
+                    Shown(whole)
+                ),
+                hint,
+            ),
+        });
+    }
+}
+
+/// Finds the quantile at which `added` weighs most in `response`.
+fn worst(response: &Histogram, added: &Histogram) -> Option<(Validity, f64, Duration, Duration)> {
+    QUANTILES
+        .into_iter()
+        .filter(|q| (1.0 - q) * response.count() as f64 >= 10.0)
+        .filter_map(|q| {
+            let (whole, added) = (response.quantile(q)?, added.quantile(q)?);
+            let share = added.as_secs_f64() / whole.as_secs_f64();
+            let validity = match share {
+                _ if added <= LAG_FLOOR => return None,
+                share if share > INVALID_LAG => Validity::Invalid,
+                share if share > SUSPECT_LAG => Validity::Suspect,
+                _ => return None,
+            };
+            Some((validity, q, added, whole, share))
+        })
+        .max_by(|a, b| a.4.total_cmp(&b.4))
+        .map(|(validity, q, added, whole, _)| (validity, q, added, whole))
+}
+
+/// Was the rate that was asked for sent?
+fn rate(measured: &OpenMeasured, findings: &mut Vec<Finding>) {
+    if measured.offered_per_s <= 0.0 || measured.was_stopped {
+        return;
+    }
+    let share = measured.sent_per_s / measured.offered_per_s;
+    if share < LEAST_SENT {
+        let has_waited = measured.blame.connections > measured.blame.generator;
+        findings.push(Finding {
+            validity: if has_waited {
+                Validity::Suspect
+            } else {
+                Validity::Invalid
+            },
+            culprit: if has_waited {
+                Culprit::Connections
+            } else {
+                Culprit::GeneratorCpu
+            },
+            warning: Warning::new(
+                "rate-missed",
+                format!(
+                    "{}/s of {}/s were sent in time",
+                    Grouped(measured.sent_per_s),
+                    Grouped(measured.offered_per_s)
+                ),
+                if has_waited {
+                    "all connections were busy: the endpoint is beyond its capacity, or more connections are needed"
+                } else {
+                    "the generator did not keep up; lower the rate or add threads"
+                },
+            ),
+        });
+    }
+    let exhausted: u64 = measured
+        .outcomes
+        .iter()
+        .filter(|of| matches!(of.outcome.as_str(), "no_descriptor" | "no_port"))
+        .map(|of| of.count)
+        .sum();
+    if exhausted > 0 {
+        findings.push(Finding {
+            validity: Validity::Invalid,
+            culprit: Culprit::Connections,
+            warning: Warning::new(
+                "exhausted",
+                format!(
+                    "{} requests found no file descriptor or no port",
+                    Grouped(exhausted as f64)
+                ),
+                "raise `ulimit -n`, keep connections alive, or use fewer of them",
+            ),
+        });
+    }
+}
+
+/// Were signatures there in time?
+fn signing(measured: &OpenMeasured, findings: &mut Vec<Finding>) {
+    let scheduled = measured.accounts.scheduled.max(1) as f64;
+    let share = measured.signing.under_runs as f64 / scheduled;
+    if share > MOST_UNDER_RUNS {
+        findings.push(Finding {
+            validity: if measured.blame.signing > INVALID_LAG {
+                Validity::Invalid
+            } else {
+                Validity::Suspect
+            },
+            culprit: Culprit::Signing,
+            warning: Warning::new(
+                "signing-late",
+                format!(
+                    "{:.2} % of requests waited for their signature",
+                    share * 100.0
+                ),
+                "add signing threads, use a faster backend or algorithm, or mint before the load",
+            ),
+        });
+    }
+    if measured.signing.mode == "inline" && measured.blame.signing > INVALID_LAG {
+        findings.push(Finding {
+            validity: Validity::Suspect,
+            culprit: Culprit::Signing,
+            warning: Warning::new(
+                "signing-inline",
+                format!(
+                    "signing on the sending thread is {:.0} % of the response time",
+                    measured.blame.signing * 100.0
+                ),
+                "sign by the mint, unless its cost is what is measured",
+            ),
+        });
+    }
+}
+
+/// What did the system do to the threads?
+fn system(measured: &OpenMeasured, findings: &mut Vec<Finding>) {
+    let health = &measured.health;
+    let is_fast = measured
+        .latencies
+        .response
+        .quantile(0.5)
+        .is_some_and(|median| median < Duration::from_millis(1));
+    let mut add = |validity, code: &str, message: String, hint: &str| {
+        findings.push(Finding {
+            validity,
+            culprit: Culprit::GeneratorCpu,
+            warning: Warning::new(code, message, hint),
+        });
+    };
+    if health.run_queue_share > MOST_RUN_QUEUE {
+        add(
+            if health.run_queue_share > MUCH_RUN_QUEUE && is_fast {
+                Validity::Invalid
+            } else {
+                Validity::Suspect
+            },
+            "run-queue",
+            format!(
+                "a sending thread waited for a processor {:.1} % of the time",
+                health.run_queue_share * 100.0
+            ),
+            "stop other programs, or put the target on another machine",
+        );
+    }
+    if health.steal_share > MOST_STEAL {
+        add(
+            Validity::Suspect,
+            "steal",
+            format!(
+                "the hypervisor took {:.1} % of the processor time away",
+                health.steal_share * 100.0
+            ),
+            "use a machine of your own",
+        );
+    }
+    if health.throttled > 0 {
+        add(
+            Validity::Suspect,
+            "throttled",
+            format!(
+                "the control group held the process back {} times",
+                health.throttled
+            ),
+            "raise the processor quota of the container",
+        );
+    }
+    if health.busy_share > MOST_BUSY {
+        add(
+            Validity::Suspect,
+            "busy-thread",
+            format!(
+                "a sending thread ran {:.0} % of the time",
+                health.busy_share * 100.0
+            ),
+            "add threads, or lower the rate",
+        );
+    }
+    if health.wall_step_ns > u64::try_from(WALL_STEP.as_nanos()).unwrap_or(u64::MAX) {
+        add(
+            Validity::Suspect,
+            "wall-clock-step",
+            format!(
+                "the wall clock was stepped by {}",
+                Shown(Duration::from_nanos(health.wall_step_ns))
+            ),
+            "intervals are not affected; assertions signed ahead may have been refused",
+        );
+    }
+}
+
+/// Is this machine able to offer that rate?
+fn ceiling(measured: &OpenMeasured, calibration: &Calibration, findings: &mut Vec<Finding>) {
+    let share = measured.offered_per_s / calibration.ceiling_per_s.max(1.0);
+    if share > MOST_OF_CEILING {
+        findings.push(Finding {
+            validity: Validity::Suspect,
+            culprit: Culprit::GeneratorCpu,
+            warning: Warning::new(
+                "near-ceiling",
+                format!(
+                    "{}/s is {:.0} % of what this machine sends to a target that does nothing",
+                    Grouped(measured.offered_per_s),
+                    share * 100.0
+                ),
+                "use a larger machine, or several",
+            ),
+        });
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::record::{
+        Accounts, CpuTime, GeneratorHealth, Latencies, OutcomeStages, Packed, Phases, SigningFacts,
+    };
+
+    fn of(values_us: &[(u64, usize)]) -> Histogram {
+        let mut histogram = Histogram::new();
+        for (us, count) in values_us {
+            for _ in 0..*count {
+                histogram.record(Duration::from_micros(*us));
+            }
+        }
+        histogram
+    }
+
+    fn run(response: &Histogram, lag: &Histogram) -> OpenMeasured {
+        OpenMeasured {
+            phases: Phases::default(),
+            accounts: Accounts {
+                scheduled: response.count(),
+                answered: response.count(),
+                ..Accounts::default()
+            },
+            outcomes: vec![OutcomeStages {
+                outcome: "answered".into(),
+                count: response.count(),
+                stages: Stages {
+                    response: Packed::of(response),
+                    generator_lag: Packed::of(lag),
+                    ..Stages::default()
+                },
+            }],
+            slices: Vec::new(),
+            blame: Blame {
+                target: 1.0,
+                ..Blame::default()
+            },
+            signing: SigningFacts::default(),
+            health: GeneratorHealth::default(),
+            latencies: Latencies {
+                response: response.clone(),
+                ..Latencies::default()
+            },
+            cpu: CpuTime::default(),
+            offered_per_s: 1_000.0,
+            sent_per_s: 1_000.0,
+            was_stopped: false,
+        }
+    }
+
+    #[test]
+    fn a_quiet_generator_is_valid_however_slow_the_target() {
+        let measured = run(&of(&[(500, 9_000), (180_000, 1_000)]), &of(&[(40, 10_000)]));
+        let soundness = judge(&measured, None);
+        assert_eq!(soundness.validity, Validity::Valid, "{soundness:?}");
+        assert_eq!(soundness.culprit, Culprit::Target);
+    }
+
+    #[test]
+    fn a_lag_counts_against_the_quantile_that_it_is_in() {
+        let response = of(&[(2_000, 9_800), (180_000, 200)]);
+        for (lag, validity) in [
+            (of(&[(40, 9_800), (170_000, 200)]), Validity::Invalid),
+            (of(&[(40, 9_800), (9_000, 200)]), Validity::Suspect),
+            (of(&[(40, 9_800), (5_000, 200)]), Validity::Valid),
+            // A twentieth of the median.
+            (of(&[(110, 10_000)]), Validity::Suspect),
+            (of(&[(90, 10_000)]), Validity::Valid),
+        ] {
+            let soundness = judge(&run(&response, &lag), None);
+            assert_eq!(soundness.validity, validity, "{lag:?} {soundness:?}");
+        }
+    }
+
+    #[test]
+    fn each_disturbance_has_its_finding_and_its_culprit() {
+        let quiet = run(&of(&[(2_000, 10_000)]), &of(&[(10, 10_000)]));
+        let check = |change: &dyn Fn(&mut OpenMeasured), code: &str, validity, culprit| {
+            let mut measured = quiet.clone();
+            change(&mut measured);
+            let soundness = judge(&measured, None);
+            let finding = &soundness.findings[0];
+            assert_eq!(finding.warning.code, code);
+            assert_eq!(
+                (finding.validity, finding.culprit, soundness.validity),
+                (validity, culprit, validity)
+            );
+        };
+        let (cpu, suspect) = (Culprit::GeneratorCpu, Validity::Suspect);
+        check(
+            &|m| m.health.run_queue_share = 0.2,
+            "run-queue",
+            suspect,
+            cpu,
+        );
+        check(&|m| m.health.steal_share = 0.02, "steal", suspect, cpu);
+        check(&|m| m.health.throttled = 1, "throttled", suspect, cpu);
+        check(&|m| m.health.busy_share = 0.9, "busy-thread", suspect, cpu);
+        check(
+            &|m| m.health.wall_step_ns = 7_000_000_000,
+            "wall-clock-step",
+            suspect,
+            cpu,
+        );
+        check(
+            &|m| m.sent_per_s = 900.0,
+            "rate-missed",
+            Validity::Invalid,
+            cpu,
+        );
+        check(
+            &|m| {
+                m.sent_per_s = 900.0;
+                m.blame.connections = 0.6;
+            },
+            "rate-missed",
+            suspect,
+            Culprit::Connections,
+        );
+        check(
+            &|m| m.signing.under_runs = 11,
+            "signing-late",
+            suspect,
+            Culprit::Signing,
+        );
+        check(
+            &|m| m.outcomes[0].outcome = "no_port".into(),
+            "exhausted",
+            Validity::Invalid,
+            Culprit::Connections,
+        );
+    }
+
+    #[test]
+    fn a_rate_near_the_ceiling_of_the_machine_is_suspect() {
+        let measured = run(&of(&[(2_000, 10_000)]), &of(&[(10, 10_000)]));
+        let calibration = |ceiling_per_s| Calibration {
+            ceiling_per_s,
+            ..Calibration::default()
+        };
+        let judged = |ceiling| judge(&measured, Some(&calibration(ceiling))).validity;
+        assert_eq!(judged(1_500.0), Validity::Suspect);
+        assert_eq!(judged(2_000.0), Validity::Valid);
+    }
+
+    #[test]
+    fn the_culprit_is_what_holds_most_of_the_time() {
+        let mut measured = run(&of(&[(2_000, 1_000)]), &of(&[(10, 1_000)]));
+        measured.blame = Blame {
+            target: 0.2,
+            connections: 0.1,
+            signing: 0.6,
+            generator: 0.1,
+        };
+        assert_eq!(judge(&measured, None).culprit, Culprit::Signing);
+        measured.outcomes[0].outcome = "timed_out_connect".into();
+        assert_eq!(judge(&measured, None).culprit, Culprit::Network);
+    }
+}

@@ -1,0 +1,107 @@
+//! How is a load at a given rate shown on a terminal?
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use super::table::Columns;
+use crate::record::{Histogram, OpenRecord, Packed, StepRecord};
+use crate::units::{Grouped, Shown};
+
+/// Writes what a step of the open model measured.
+pub(super) fn open_text(out: &mut String, step: &StepRecord, open: &OpenRecord) -> fmt::Result {
+    let accounts = &open.accounts;
+    writeln!(
+        out,
+        "\nTokens at a given rate for {}, over {} connections on {} {} ({})",
+        Shown(Duration::from_nanos(step.phases.measured_ns)),
+        open.connections,
+        step.threads,
+        if step.threads == 1 {
+            "thread"
+        } else {
+            "threads"
+        },
+        open.transport
+    )?;
+    writeln!(
+        out,
+        "  offered {}/s, sent {}/s, answered {}/s; {} due, {} failed, {} dropped, {} unfinished",
+        Grouped(open.offered_per_s),
+        Grouped(open.sent_per_s),
+        Grouped(step.goodput_per_s()),
+        Grouped(accounts.scheduled as f64),
+        Grouped(accounts.failed as f64),
+        Grouped(accounts.dropped as f64),
+        Grouped(accounts.unfinished as f64),
+    )?;
+    if let Some(stages) = open.answered() {
+        let mut table = Columns::new(&["part", "p50", "p90", "p95", "p99", "p99.9", "max"], 1);
+        for (name, part) in [
+            ("response, from the intended start", &stages.response),
+            ("service, from sending", &stages.service),
+            ("generator lag", &stages.generator_lag),
+            ("wait for a connection", &stages.connection_wait),
+            ("receive lag", &stages.receive_lag),
+            ("signing", &stages.signing),
+            ("wait for a signature", &stages.signing_wait),
+            ("look-up", &stages.dns),
+            ("connect", &stages.connect),
+            ("TLS handshake", &stages.tls),
+            ("first byte", &stages.first_byte),
+            ("body", &stages.body),
+        ] {
+            row(&mut table, name, part);
+        }
+        write!(out, "{table}")?;
+    }
+    let blame = &open.blame;
+    writeln!(
+        out,
+        "  of the response time: target {:.1} %, connections {:.1} %, signing {:.1} %, generator {:.1} %",
+        blame.target * 100.0,
+        blame.connections * 100.0,
+        blame.signing * 100.0,
+        blame.generator * 100.0
+    )?;
+    if let Some(calibration) = &open.calibration {
+        writeln!(
+            out,
+            "  this machine sends up to {}/s to a target that does nothing, and measures no less than {} there (p99 {})",
+            Grouped(calibration.ceiling_per_s),
+            Shown(Duration::from_nanos(calibration.floor_p50_ns)),
+            Shown(Duration::from_nanos(calibration.floor_p99_ns)),
+        )?;
+    }
+    writeln!(
+        out,
+        "  verdict on this run: {}; most of the time was that of {}",
+        open.soundness.validity, open.soundness.culprit
+    )
+}
+
+fn row(table: &mut Columns, name: &str, part: &Packed) {
+    if part.is_empty() {
+        return;
+    }
+    let histogram = part.open();
+    table.row([
+        name.to_owned(),
+        quantile(&histogram, 0.5),
+        quantile(&histogram, 0.9),
+        quantile(&histogram, 0.95),
+        quantile(&histogram, 0.99),
+        quantile(&histogram, 0.999),
+        histogram
+            .max()
+            .map_or_else(|| "–".to_owned(), |found| Shown(found).to_string()),
+    ]);
+}
+
+fn quantile(histogram: &Histogram, q: f64) -> String {
+    // A quantile needs some requests beyond it to mean anything.
+    let beyond = (1.0 - q) * histogram.count() as f64;
+    histogram
+        .quantile(q)
+        .filter(|_| beyond >= 10.0)
+        .map_or_else(|| "–".to_owned(), |found| Shown(found).to_string())
+}

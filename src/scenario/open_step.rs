@@ -1,0 +1,174 @@
+//! How is the load of a scenario at a given rate carried out?
+//!
+//! The machine is measured against a null target first, then the endpoint at
+//! the scenario's rate; the run's verdict on itself goes into the record.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::plan::{Plan, StepPlan};
+use super::runner::{Event, RunError, Stage};
+use crate::bench::BenchRecord;
+use crate::load::calibrate::calibrate;
+use crate::load::open::{OpenMeasured, OpenPlan, run_open};
+use crate::load::population::Population;
+use crate::load::verdict::judge;
+use crate::record::{
+    Calibration, Habits, KeyHabit, OpenRecord, StepRecord, TokenHabit, Validity, Warning,
+};
+
+/// A scenario whose endpoint is there and whose load has not begun.
+pub struct Prepared {
+    stage: Stage,
+    /// The load.
+    pub engine: OpenPlan,
+    /// Who asks for tokens.
+    pub population: Arc<Population>,
+    /// The backend that signs.
+    pub signed_by: String,
+}
+
+impl Prepared {
+    /// Sets the stage for a plan of the open model: the endpoint, the apps and
+    /// their keys.
+    ///
+    /// # Errors
+    ///
+    /// As [`super::run()`]; or the plan is of the closed model.
+    pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
+        let stage = Stage::set(plan, tell)?;
+        let open = plan.load.open.as_ref().ok_or(RunError::Closed)?;
+        let engine = OpenPlan {
+            token_field: stage.token_field(),
+            ..open.engine(&plan.load)?
+        };
+        let (population, signed_by) = stage.population(plan, None)?;
+        Ok(Self {
+            stage,
+            engine,
+            population: Arc::new(population),
+            signed_by,
+        })
+    }
+
+    /// Returns the endpoint.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.stage.url
+    }
+
+    /// Returns the threads of an embedded broker.
+    #[must_use]
+    pub fn broker_threads(&self) -> &[i32] {
+        self.stage.broker_threads()
+    }
+}
+
+/// Runs the load of `plan` and judges it.
+pub(super) fn open_step(
+    plan: &Plan,
+    stage: &Stage,
+    signing: Option<&BenchRecord>,
+    stop: &AtomicBool,
+    tell: &mut dyn FnMut(Event),
+) -> Result<(StepRecord, bool), RunError> {
+    let open = plan.load.open.as_ref().ok_or(RunError::Closed)?;
+    let engine = OpenPlan {
+        token_field: stage.token_field(),
+        ..open.engine(&plan.load)?
+    };
+    let (population, _) = stage.population(plan, signing)?;
+    let population = Arc::new(population);
+    let calibration = if open.calibrate.0.is_zero() {
+        None
+    } else {
+        tell(Event::Calibrating);
+        Some(calibrate(&engine, &population, open.calibrate.0, stop)?)
+    };
+    let name = "open".to_owned();
+    tell(Event::StepBegan { name: name.clone() });
+    let measured = run_open(
+        &engine,
+        &stage.url,
+        &population,
+        stage.broker_threads(),
+        stop,
+        |progress| tell(Event::Step(progress)),
+    )?;
+    let was_stopped = measured.was_stopped;
+    let step = StepPlan {
+        name,
+        habits: Habits {
+            key: KeyHabit::Reuse,
+            token: TokenHabit::FetchPerCall,
+        },
+    };
+    Ok((record(&step, &engine, measured, calibration), was_stopped))
+}
+
+fn record(
+    step: &StepPlan,
+    engine: &OpenPlan,
+    measured: OpenMeasured,
+    calibration: Option<Calibration>,
+) -> StepRecord {
+    let soundness = judge(&measured, calibration.as_ref());
+    let open = OpenRecord {
+        transport: serde_json::to_value(engine.transport)
+            .ok()
+            .and_then(|value| value.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+        connections: engine.connections,
+        accounts: measured.accounts,
+        offered_per_s: measured.offered_per_s,
+        sent_per_s: measured.sent_per_s,
+        outcomes: measured.outcomes,
+        slices: measured.slices,
+        blame: measured.blame,
+        signing: measured.signing,
+        health: measured.health,
+        calibration,
+        soundness,
+    };
+    StepRecord {
+        name: step.name.clone(),
+        habits: step.habits,
+        workers: engine.connections,
+        threads: engine.threads,
+        phases: measured.phases,
+        outcomes: open.counts(),
+        assertions_signed: open.signing.signed,
+        requests_sent: open.accounts.answered + open.accounts.failed,
+        abandoned: open.accounts.unfinished,
+        latencies: measured.latencies,
+        cpu: measured.cpu,
+        slices: Vec::new(),
+        open: Some(Box::new(open)),
+    }
+}
+
+/// Returns what has to be remarked about a step of the open model.
+pub(super) fn remarks(plan: &Plan, step: &StepRecord) -> Vec<Warning> {
+    let mut remarks = Vec::new();
+    let Some(open) = &step.open else {
+        return remarks;
+    };
+    for finding in &open.soundness.findings {
+        remarks.push(finding.warning.clone());
+    }
+    if open.soundness.validity != Validity::Valid {
+        remarks.push(Warning::new(
+            "soundness",
+            format!(
+                "this run is {} by its own measure; most of the time was that of {}",
+                open.soundness.validity, open.soundness.culprit
+            ),
+            "the findings above say what to change",
+        ));
+    }
+    let failed = open.accounts.failed + open.accounts.dropped + open.accounts.unfinished;
+    if failed > 0 {
+        remarks.push(Warning::errors(&plan.name, failed, open.accounts.scheduled));
+    }
+    remarks
+}

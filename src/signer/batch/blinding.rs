@@ -1,0 +1,133 @@
+//! How is a message hidden from the arithmetic that signs it?
+//!
+//! Base blinding (Kocher 1996): the message m is multiplied by r^e for a
+//! random r, and the signature (m·r^e)^d = m^d·r by r⁻¹. The arithmetic is
+//! constant-time without it, so that it is an option; what it defends against
+//! are leaks that nobody knows of yet. Every lane has its own r.
+//!
+//! Factors are squared after each use and drawn anew after some uses. A pool
+//! lets every thread use its own; the lock is held only to take factors out
+//! or to put them back.
+
+use std::sync::{Mutex, PoisonError};
+
+use zeroize::{Zeroize, Zeroizing};
+
+use super::Components;
+use super::crt::{PrivatePart, PublicPart};
+use super::lanes::{DIGIT_MASK, LANES, Number};
+use super::power::Exponents;
+
+/// How often factors serve before new ones are drawn.
+///
+/// As in OpenSSL and AWS-LC. Drawing costs as much as signing a batch, so
+/// that half the uses would make blinding 3 % of a signature dearer.
+const USES: u32 = 32;
+
+/// The blinding of one key, for a modulus of 512·D bits.
+pub(super) struct Blinding<const D: usize> {
+    /// p − 2 and q − 2, the exponents that invert.
+    invert: Exponents,
+    pool: Mutex<Vec<Box<Factors<D>>>>,
+}
+
+/// For each lane r^e and r⁻¹ modulo n, in Montgomery's form.
+struct Factors<const D: usize> {
+    blind: Number<D>,
+    unblind: Number<D>,
+    uses: u32,
+}
+
+impl<const D: usize> Blinding<D> {
+    pub(super) fn new(key: &Components) -> Self {
+        Self {
+            invert: Exponents::halves(
+                &key.p.clone().minus_two(),
+                &key.q.clone().minus_two(),
+                key.p.bits(),
+            ),
+            pool: Mutex::default(),
+        }
+    }
+
+    /// Raises `message` to the private exponents behind a blind.
+    ///
+    /// Returns false, with `out` unspecified, if the system has no random
+    /// numbers.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn raise<const K: usize>(
+        &self,
+        private: &PrivatePart<K>,
+        public: &PublicPart<D>,
+        message: &Number<D>,
+        exponents: &Exponents,
+        count: usize,
+        out: &mut Number<D>,
+    ) -> bool {
+        let kept = self.lock().pop();
+        let Some(mut factors) = kept.or_else(|| self.draw(private, public)) else {
+            return false;
+        };
+        let mut field = public.field();
+        let mut blinded = Zeroizing::new(Number::ZERO);
+        let mut power = Zeroizing::new(Number::ZERO);
+        field.multiply(&mut blinded, message, &factors.blind);
+        private.raise(&blinded, exponents, count, &mut power);
+        field.multiply(out, &power, &factors.unblind);
+        public.reduce(out);
+
+        factors.uses += 1;
+        if factors.uses < USES {
+            field.square(&mut power, &factors.blind);
+            std::mem::swap(&mut factors.blind, &mut power);
+            field.square(&mut power, &factors.unblind);
+            std::mem::swap(&mut factors.unblind, &mut power);
+            self.lock().push(factors);
+        }
+        true
+    }
+
+    /// Draws an r for each lane, if the system has random numbers.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn draw<const K: usize>(
+        &self,
+        private: &PrivatePart<K>,
+        public: &PublicPart<D>,
+    ) -> Option<Box<Factors<D>>> {
+        let mut bytes = Zeroizing::new([0; 8 * LANES]);
+        let mut random = Zeroizing::new(Number::ZERO);
+        for digit in random.digits_mut() {
+            aws_lc_rs::rand::fill(&mut *bytes).ok()?;
+            for (lane, bytes) in digit.0.iter_mut().zip(bytes.as_chunks().0) {
+                *lane = u64::from_le_bytes(*bytes) & DIGIT_MASK;
+            }
+        }
+        // The random number has 8·D bits more than n, and the residue that is
+        // r is as good as uniform.
+        let mut field = public.field();
+        let mut form = Zeroizing::new(Number::ZERO);
+        field.multiply(&mut form, &random, &public.squared);
+        let blind = public.raise(&form, &mut field);
+        field.multiply(&mut random, &form, &Number::ONE);
+        private.raise(&random, &self.invert, LANES, &mut form);
+        let mut factors = Box::new(Factors {
+            blind: (*blind).clone(),
+            unblind: Number::ZERO,
+            uses: 0,
+        });
+        field.multiply(&mut factors.unblind, &form, &public.squared);
+        Some(factors)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<Factors<D>>>> {
+        // Factors are whole whenever they are in the pool.
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<const D: usize> Drop for Factors<D> {
+    fn drop(&mut self) {
+        self.blind.zeroize();
+        self.unblind.zeroize();
+    }
+}
