@@ -428,7 +428,7 @@ mod tests {
         let stop = AtomicBool::new(false);
         let mut last = None;
         let measured = run_closed(&plan(3, 150), make, OtherThreads::default(), &stop, |p| {
-            last = Some(p)
+            last = Some(p);
         })
         .unwrap();
         let calls = measured.outcomes["answered"];

@@ -29,7 +29,9 @@ use crate::load::{ClosedPlan, LoadError, OtherThreads, Progress, run_closed};
 use crate::oauth::{Profile, ProfileError};
 use crate::record::document::SCHEMA_VERSION;
 use crate::record::host::QualityWatch;
-use crate::record::{Gathered, Host, KeyFacts, Refusal, RunDocument, StepRecord, Tool, Warning};
+use crate::record::{
+    Gathered, Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, Tool, Warning,
+};
 use crate::signer::registry::UnknownBackend;
 use crate::signer::{
     Backend, LoadError as SignerError, Mint, MintConfig, PrivateKey, Registry, Signer,
@@ -142,21 +144,7 @@ pub fn run(
         }
     }
     let quality = watch.finish();
-    if let TargetPlan::Broker { threads, .. } = plan.target {
-        warnings.push(Warning::shared_machine(threads.get(), host.cpus));
-    }
-    if quality.load_average > BUSY_LOAD * host.cpus as f64 {
-        warnings.push(Warning::busy_host(quality.load_average, host.cpus));
-    }
-    if quality.steal_share > MUCH_STEAL {
-        warnings.push(Warning::steal(quality.steal_share));
-    }
-    if !host.is_optimised {
-        warnings.push(Warning::debug_build());
-    }
-    if let Some(reason) = &partial {
-        warnings.push(Warning::partial(reason));
-    }
+    warnings.extend(remarks(plan, &host, &quality, partial.as_deref()));
     let broker = stage.finish();
     Ok(RunDocument {
         schema_version: SCHEMA_VERSION,
@@ -199,6 +187,27 @@ pub fn run(
         broker,
         warnings,
     })
+}
+
+/// Remarks about the conditions of a run.
+fn remarks(plan: &Plan, host: &Host, quality: &Quality, partial: Option<&str>) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if let TargetPlan::Broker { threads, .. } = plan.target {
+        warnings.push(Warning::shared_machine(threads.get(), host.cpus));
+    }
+    if quality.load_average > BUSY_LOAD * host.cpus as f64 {
+        warnings.push(Warning::busy_host(quality.load_average, host.cpus));
+    }
+    if quality.steal_share > MUCH_STEAL {
+        warnings.push(Warning::steal(quality.steal_share));
+    }
+    if !host.is_optimised {
+        warnings.push(Warning::debug_build());
+    }
+    if let Some(reason) = partial {
+        warnings.push(Warning::partial(reason));
+    }
+    warnings
 }
 
 /// Who signs the assertions of a closed loop.
