@@ -144,7 +144,7 @@ pub fn run(
         }
     }
     let quality = watch.finish();
-    warnings.extend(remarks(plan, &host, &quality, partial.as_deref()));
+    warnings.extend(conditions(plan, &host, &quality, partial.as_deref()));
     let broker = stage.finish();
     Ok(RunDocument {
         schema_version: SCHEMA_VERSION,
@@ -190,7 +190,7 @@ pub fn run(
 }
 
 /// Remarks about the conditions of a run.
-fn remarks(plan: &Plan, host: &Host, quality: &Quality, partial: Option<&str>) -> Vec<Warning> {
+fn conditions(plan: &Plan, host: &Host, quality: &Quality, partial: Option<&str>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if let TargetPlan::Broker { threads, .. } = plan.target {
         warnings.push(Warning::shared_machine(threads.get(), host.cpus));
