@@ -1,6 +1,6 @@
 //! How is a load at a given rate begun, watched and ended?
 //!
-//! Threads send what is due ([`super::lane`]); this module starts them, hands
+//! Threads send what is due (`super::lane`); this module starts them, hands
 //! them their assertions, gathers their slices and ends the run on time.
 //! Requests that are due during *warm-up* are sent and not counted; those of
 //! *measure* are, however long they take; *drain* waits for them. What has not

@@ -2,7 +2,7 @@
 //!
 //! The directory keeps enterprises, administrators, apps, their public keys
 //! and users in an SQLite database, in a file or in memory. Of an app it
-//! keeps two copies of the [`Terms`]: those that a developer edits and those
+//! keeps two copies of the `Terms`: those that a developer edits and those
 //! that an administrator approved. Requests never wait for it: a broker reads
 //! a [`Snapshot`] and makes a new one when the directory has changed.
 //!

@@ -4,8 +4,8 @@
 //! of a modern core idle meanwhile. This backend puts eight messages side by
 //! side in vector registers, one a lane, and needs a third of the time for
 //! each. It signs RSASSA-PKCS1-v1_5 with keys of 2048, 3072 and 4096 bits and
-//! two primes; [`pad`] makes the numbers, [`crt`] turns them into signatures
-//! by way of [`power`] and [`ifma`], and `choice` decides what is worth it.
+//! two primes; `pad` makes the numbers, `crt` turns them into signatures
+//! by way of `power` and `ifma`, and `choice` decides what is worth it.
 //!
 //! The code is constant-time in the key and in the message: no branch and no
 //! address depends on either. Every signature is checked with the public
