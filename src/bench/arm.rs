@@ -31,6 +31,16 @@ pub trait Arm {
     /// A signature could not be made.
     fn run(&mut self, operations: usize, block: &mut Block) -> Result<(), SignError>;
 
+    /// As [`Self::run`], on the calling thread alone: whether signatures wait
+    /// for something cannot be told while several threads wait for processors.
+    ///
+    /// # Errors
+    ///
+    /// A signature could not be made.
+    fn run_alone(&mut self, operations: usize, block: &mut Block) -> Result<(), SignError> {
+        self.run(operations, block)
+    }
+
     /// Sets how many signatures each thread makes in one timed operation.
     fn set_signatures_per_operation(&mut self, signatures: usize);
 
@@ -274,6 +284,11 @@ impl Arm for PooledArm {
         block.process_cpu_ns += process;
         block.elapsed_ns += elapsed;
         Ok(())
+    }
+
+    fn run_alone(&mut self, operations: usize, block: &mut Block) -> Result<(), SignError> {
+        // A pool has a thread at least.
+        self.workers[0].lock().0.run(operations, block)
     }
 
     fn set_signatures_per_operation(&mut self, signatures: usize) {

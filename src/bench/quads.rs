@@ -355,14 +355,20 @@ fn warm_up(arms: &mut [Box<dyn Arm + '_>]) -> Result<(usize, Vec<TimedBy>), (usi
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let signatures = (wanted as usize).max(arm.least_signatures());
         arm.set_signatures_per_operation(signatures);
-        let (cpu, wall) = lowest(arm, 2).map_err(failed)?;
+        let (_, wall) = lowest(arm, 2).map_err(failed)?;
+        longest = longest.max(wall * signatures as f64);
+        block.clear();
+        for _ in 0..WARM_UP_BLOCKS {
+            arm.run_alone(2, &mut block).map_err(failed)?;
+        }
+        let cpu = quantile_of(&mut block.cpu_ns, 0.0).unwrap_or(1.0);
+        let wall = quantile_of(&mut block.wall_ns, 0.0).unwrap_or(1.0);
         // Preemption lifts single operations, waiting lifts the fastest too.
         natures.push(if cpu < 0.8 * wall {
             TimedBy::Wall
         } else {
             TimedBy::ThreadCpu
         });
-        longest = longest.max(wall * signatures as f64);
     }
     let fitting = (MOST_BLOCK.as_nanos() as f64 / longest).floor();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -471,7 +477,7 @@ mod tests {
         let outcome = run(&machine, arms, &[FIRST], &schedule(1));
         let journal = machine.journal.lock();
         // Both arms are warmed up first.
-        let quads: Vec<_> = journal[2 * (1 + 2 * WARM_UP_BLOCKS)..]
+        let quads: Vec<_> = journal[2 * (1 + 3 * WARM_UP_BLOCKS)..]
             .chunks(4)
             .map(<[usize]>::to_vec)
             .collect();

@@ -77,50 +77,77 @@ pub fn scalings(cases: &[CaseRecord], comparisons: &[ComparisonRecord]) -> Vec<S
     found
 }
 
-/// Finds the first point after which another thread is not worthwhile.
+/// Finds the first point after which another thread is surely not worthwhile.
+///
+/// Totals are counted in threads of the first point; the later of two points
+/// is given the benefit of its bounds, so that noise does not look like a lock.
 fn stop(points: &[ScalingPoint]) -> Option<usize> {
-    let first = points.first()?;
-    let alone = first.total_per_s / first.threads as f64;
-    points
-        .windows(2)
-        .find(|pair| {
-            let more = (pair[1].threads - pair[0].threads) as f64;
-            pair[1].total_per_s - pair[0].total_per_s < WORTHWHILE * alone * more
-        })
-        .map(|pair| pair[0].threads)
+    let total = |point: &ScalingPoint, efficiency: f64| point.threads as f64 * efficiency;
+    let mut before = total(points.first()?, 1.0);
+    for pair in points.windows(2) {
+        let efficiency = pair[1].efficiency?;
+        let more = (pair[1].threads - pair[0].threads) as f64;
+        if total(&pair[1], efficiency.upper) - before < WORTHWHILE * more {
+            return Some(pair[0].threads);
+        }
+        before = total(&pair[1], efficiency.ratio);
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn points(totals: &[(usize, f64)]) -> Vec<ScalingPoint> {
+    /// Makes points of totals in signatures a second, with bounds of `off`.
+    fn points(totals: &[(usize, f64)], off: f64) -> Vec<ScalingPoint> {
+        let (threads, total) = totals[0];
+        let alone = total / threads as f64;
         totals
             .iter()
-            .map(|(threads, total_per_s)| ScalingPoint {
-                threads: *threads,
-                total_per_s: *total_per_s,
-                efficiency: None,
-                utilisation: 1.0,
+            .enumerate()
+            .map(|(at, (threads, total_per_s))| {
+                let ratio = total_per_s / alone / *threads as f64;
+                ScalingPoint {
+                    threads: *threads,
+                    total_per_s: *total_per_s,
+                    efficiency: (at > 0).then_some(Bounded {
+                        ratio,
+                        lower: ratio - off,
+                        upper: ratio + off,
+                    }),
+                    utilisation: 1.0,
+                }
             })
             .collect()
     }
 
     #[test]
     fn it_stops_where_threads_add_little() {
-        let linear = points(&[(1, 100.0), (2, 198.0), (4, 390.0)]);
-        assert_eq!(stop(&linear), None);
-        let cores = points(&[(1, 100.0), (2, 198.0), (4, 260.0), (8, 262.0)]);
-        assert_eq!(stop(&cores), Some(2));
-        let locked = points(&[(1, 100.0), (2, 90.0)]);
-        assert_eq!(stop(&locked), Some(1));
-        assert_eq!(stop(&points(&[(1, 100.0)])), None);
+        let sure = |totals| stop(&points(totals, 0.01));
+        assert_eq!(sure(&[(1, 100.0), (2, 198.0), (4, 390.0)]), None);
+        assert_eq!(
+            sure(&[(1, 100.0), (2, 198.0), (4, 260.0), (8, 262.0)]),
+            Some(2)
+        );
+        assert_eq!(sure(&[(1, 100.0), (2, 90.0)]), Some(1));
+        assert_eq!(sure(&[(1, 100.0)]), None);
+    }
+
+    #[test]
+    fn noise_is_no_lock() {
+        let totals = [(1, 100.0), (2, 140.0)];
+        assert_eq!(stop(&points(&totals, 0.01)), Some(1));
+        assert_eq!(stop(&points(&totals, 0.2)), None);
+        let mut unknown = points(&totals, 0.01);
+        unknown[1].efficiency = None;
+        assert_eq!(stop(&unknown), None);
     }
 
     #[test]
     fn the_first_point_may_have_several_threads() {
         // A lone thread then makes 100, and two more must add 100 at least.
-        assert_eq!(stop(&points(&[(2, 200.0), (4, 310.0)])), None);
-        assert_eq!(stop(&points(&[(2, 200.0), (4, 290.0)])), Some(2));
+        assert_eq!(stop(&points(&[(2, 200.0), (4, 310.0)], 0.001)), None);
+        assert_eq!(stop(&points(&[(2, 200.0), (4, 290.0)], 0.001)), Some(2));
     }
 }

@@ -114,7 +114,7 @@ fn comparisons(record: &BenchRecord, warn: &mut impl FnMut(&str, String, &str)) 
     if !undecided.is_empty() {
         warn(
             "inconclusive",
-            format!("undecided: {}", undecided.join("; ")),
+            format!("undecided: {}", listed(&undecided)),
             "allow a larger --budget, or accept that they do not differ by much",
         );
     }
@@ -139,7 +139,8 @@ fn comparisons(record: &BenchRecord, warn: &mut impl FnMut(&str, String, &str)) 
         .iter()
         .filter(|comparison| {
             let chance = lag1_by_chance(quads(comparison)).max(LAG1);
-            quads(comparison) >= ENOUGH_FOR_LAG1 && comparison.lag1.abs() > chance
+            // A negative one makes bounds too wide, which misleads nobody.
+            quads(comparison) >= ENOUGH_FOR_LAG1 && comparison.lag1 > chance
         })
         .map(|comparison| format!("{} (lag-1 {:.2})", name(comparison), comparison.lag1))
         .collect();
@@ -148,10 +149,21 @@ fn comparisons(record: &BenchRecord, warn: &mut impl FnMut(&str, String, &str)) 
             "dependent-quads",
             format!(
                 "neighbouring quads depend on each other: {}",
-                dependent.join("; ")
+                listed(&dependent)
             ),
             "the bounds are too narrow; repeat the run on a quieter machine",
         );
+    }
+}
+
+/// Names a few, and how many there are besides.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let few = names[..names.len().min(SHOWN)].join("; ");
+    if names.len() > SHOWN {
+        format!("{few}; and {} more", names.len() - SHOWN)
+    } else {
+        few
     }
 }
 

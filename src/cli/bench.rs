@@ -12,8 +12,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Exit, Failure, print_json, stop};
 use crate::bench::keys::generated;
+use crate::bench::record::SCHEMA_VERSION;
 use crate::bench::self_test::{self, BARE_BACKEND, Experiment};
-use crate::bench::{self, KeyPolicy, Progress, Question, SigningKey, USUAL_CLAIMS_BYTES};
+use crate::bench::{
+    self, BenchRecord, KeyPolicy, Progress, Question, SigningKey, USUAL_CLAIMS_BYTES,
+};
 use crate::clock::SystemClock;
 use crate::credential::{PassphraseSource, Source, load};
 use crate::report::{bench_csv, bench_text, self_test_text};
@@ -113,6 +116,10 @@ pub(super) struct Flags {
     #[arg(long)]
     json: bool,
 
+    /// Measure nothing, and show a record that --json printed.
+    #[arg(long, value_name = "FILE", conflicts_with = "self_test")]
+    from: Option<PathBuf>,
+
     /// Write the cases as CSV as well.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -162,6 +169,11 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     if let Some(experiment) = flags.self_test {
         return run_self_test(flags, experiment);
     }
+    if let Some(path) = &flags.from {
+        let record = read_record(path)?;
+        show_record(flags, &record)?;
+        return Ok(Exit::Success);
+    }
     let keys = keys(flags)?;
     let backends = if flags.backends.is_empty() {
         registry.names()
@@ -188,16 +200,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     })
     .map_err(Failure::failed)?;
     bar.finish_and_clear();
-    if let Some(path) = &flags.csv {
-        fs::write(path, bench_csv(&record)).map_err(|error| {
-            Failure::failed(format!("cannot write {}: {error}", path.display()))
-        })?;
-    }
-    if flags.json {
-        print_json(&record)?;
-    } else {
-        print!("{}", bench_text(&record));
-    }
+    show_record(flags, &record)?;
     let control_differs = record.comparisons.iter().any(|comparison| {
         comparison.question == Question::NullControl
             && matches!(comparison.verdict, Verdict::Regressed | Verdict::Improved)
@@ -209,6 +212,38 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     } else {
         Exit::Success
     })
+}
+
+fn read_record(path: &Path) -> Result<BenchRecord, Failure> {
+    let unusable = |error: &dyn std::fmt::Display| {
+        Failure::usage(format!(
+            "cannot read {}: {error}, expected what `mintmark bench --json` prints",
+            path.display()
+        ))
+    };
+    let text = fs::read(path).map_err(|error| unusable(&error))?;
+    let record: BenchRecord = serde_json::from_slice(&text).map_err(|error| unusable(&error))?;
+    if record.schema_version > SCHEMA_VERSION {
+        return Err(unusable(&format!(
+            "its schema version is {}, this program reads up to {SCHEMA_VERSION}",
+            record.schema_version
+        )));
+    }
+    Ok(record)
+}
+
+fn show_record(flags: &Flags, record: &BenchRecord) -> Result<(), Failure> {
+    if let Some(path) = &flags.csv {
+        fs::write(path, bench_csv(record)).map_err(|error| {
+            Failure::failed(format!("cannot write {}: {error}", path.display()))
+        })?;
+    }
+    if flags.json {
+        print_json(record)?;
+    } else {
+        print!("{}", bench_text(record));
+    }
+    Ok(())
 }
 
 /// Reads the keys that were given and generates those that are missing.

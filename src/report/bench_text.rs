@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::bench_bars::bars;
 use super::table::Columns;
-use crate::bench::{BenchRecord, Case, CaseRecord, ComparisonRecord, KeyPolicy, Question};
-use crate::stats::Verdict;
+use crate::bench::{BenchRecord, Bounded, Case, CaseRecord, ComparisonRecord, KeyPolicy, Question};
+use crate::stats::{Estimate, Verdict};
 use crate::units::{Grouped, Shown};
 
 /// Renders a comparison as text of at most 100 columns.
@@ -37,7 +37,7 @@ fn write_all(out: &mut String, record: &BenchRecord) -> fmt::Result {
         out,
         record,
         Question::Algorithm,
-        "What another algorithm or key size costs",
+        "What another algorithm or key size would yield",
     )?;
     costs(
         out,
@@ -149,17 +149,10 @@ fn scaling(out: &mut String, record: &BenchRecord) -> fmt::Result {
     );
     for scaling in &record.scaling {
         for (at, point) in scaling.points.iter().enumerate() {
+            let first = |text: String| if at == 0 { text } else { String::new() };
             table.row([
-                if at == 0 {
-                    scaling.case.backend.clone()
-                } else {
-                    String::new()
-                },
-                if at == 0 {
-                    format!("{} {}", scaling.case.algorithm, scaling.case.key_bits)
-                } else {
-                    String::new()
-                },
+                first(scaling.case.backend.clone()),
+                first(context(record, &scaling.case, Question::Threads)),
                 point.threads.to_string(),
                 Grouped(point.total_per_s).to_string(),
                 point
@@ -174,8 +167,9 @@ fn scaling(out: &mut String, record: &BenchRecord) -> fmt::Result {
         if let Some(threads) = scaling.stops_at_threads {
             writeln!(
                 out,
-                "  {} stops gaining at {threads} thread{}: another adds less than half of one",
+                "  {} {} stops gaining at {threads} thread{}: another adds less than half of one",
                 scaling.case.backend,
+                context(record, &scaling.case, Question::Threads),
                 if threads == 1 { "" } else { "s" }
             )?;
         }
@@ -194,31 +188,33 @@ fn costs(out: &mut String, record: &BenchRecord, question: Question, title: &str
         return Ok(());
     }
     writeln!(out, "\n{title}")?;
+    let is_speed = question == Question::Algorithm;
+    let ratio = if is_speed { "× as fast" } else { "× as long" };
     let mut table = Columns::new(
         &[
             "backend",
             "",
+            "",
             "sign/s/core",
             "",
             "sign/s/core",
-            "× as long",
+            ratio,
             "mean",
         ],
-        2,
+        3,
     );
     for comparison in asked {
         let (first, other) = (
             &record.cases[comparison.baseline],
             &record.cases[comparison.candidate],
         );
-        let times = |estimate: Option<crate::stats::Estimate>| {
-            estimate.map_or_else(
-                || "–".to_owned(),
-                |found| crate::bench::Bounded::from(found.mirrored()).to_string(),
-            )
+        let times = |estimate: Option<Estimate>| {
+            let turned = estimate.map(|times| if is_speed { times } else { times.mirrored() });
+            turned.map_or_else(|| "–".to_owned(), |found| Bounded::from(found).to_string())
         };
         table.row([
             first.case.backend.clone(),
+            context(record, &first.case, question),
             word(&first.case, question),
             Grouped(first.per_core_per_s).to_string(),
             word(&other.case, question),
@@ -230,11 +226,35 @@ fn costs(out: &mut String, record: &BenchRecord, question: Question, title: &str
     write!(out, "{table}")
 }
 
+/// Names what sets a row apart from others of its table: the dimensions that
+/// vary in the record, without the backend and the one that is asked about.
+fn context(record: &BenchRecord, case: &Case, question: Question) -> String {
+    let varies = |dimension| {
+        dimension != question
+            && record
+                .cases
+                .iter()
+                .any(|other| word(&other.case, dimension) != word(case, dimension))
+    };
+    [
+        Question::Algorithm,
+        Question::Threads,
+        Question::KeyPolicy,
+        Question::ClaimsSize,
+    ]
+    .into_iter()
+    .filter(|dimension| varies(*dimension))
+    .map(|dimension| word(case, dimension))
+    .collect::<Vec<_>>()
+    .join(", ")
+}
+
 fn word(case: &Case, question: Question) -> String {
     match question {
         Question::KeyPolicy => case.key_policy.to_string(),
         Question::Algorithm => format!("{} {}", case.algorithm, case.key_bits),
         Question::ClaimsSize => format!("{} B", case.claims_bytes),
+        Question::Threads if case.threads == 1 => "1 thread".to_owned(),
         Question::Threads => format!("{} threads", case.threads),
         Question::Backend | Question::NullControl => case.backend.clone(),
     }
