@@ -191,6 +191,7 @@ fn scenario(flags: &Flags) -> Scenario {
             broker: (!has_url).then_some(BrokerTarget {
                 users: None,
                 threads: None,
+                token_life: None,
                 rate_limit: None,
             }),
             url: flags.url.clone(),

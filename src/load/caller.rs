@@ -8,15 +8,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::keeping::{Failed, Kept, outcome_of};
 use super::{Call, Caller};
 use crate::assertion::{AssertionError, Builder, Subject};
 use crate::clock::Clock;
 use crate::credential::SealedKey;
 use crate::record::{Habits, KeyHabit, Outcome, TokenHabit};
 use crate::signer::{Algorithm, Backend, PrivateKey, Signer};
-use crate::token::{
-    App, Cache, CacheError, Exchange, ExchangeError, Fault, Purpose, Source, Token, Wanted,
-};
+use crate::token::{App, Exchange, ExchangeError, Token};
 
 /// What the workers of a step share.
 pub struct Shared {
@@ -38,48 +37,15 @@ pub struct Shared {
     pub subjects: Vec<Subject>,
     /// The clock that claims are dated with.
     pub clock: Arc<dyn Clock>,
-    /// The tokens, where they are kept.
-    pub cache: Cache<OwnFetch>,
-}
-
-/// Stands for a source where each worker fetches for itself.
-#[derive(Clone, Copy, Debug)]
-pub struct OwnFetch;
-
-/// A call that ended without a token, as a cache sees it.
-#[derive(Debug, thiserror::Error)]
-#[error("the call ended in {0}")]
-pub struct Failed(Outcome);
-
-impl Fault for Failed {
-    fn is_transient(&self) -> bool {
-        self.0.is_unreachable()
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        None
-    }
-}
-
-impl Source for OwnFetch {
-    type Error = Failed;
-
-    async fn fetch(&self, _: Wanted<'_>) -> Result<Arc<Token>, Failed> {
-        Err(Failed(Outcome::Client))
-    }
-
-    async fn revoke(&self, _: &Purpose, _: &Token) -> Result<(), Failed> {
-        Err(Failed(Outcome::Client))
-    }
 }
 
 /// One worker of a step.
 pub struct Habitual<'a> {
     shared: &'a Shared,
+    kept: &'a Kept,
     habits: Habits,
     exchange: Exchange,
-    builder: Builder,
-    assertion: Vec<u8>,
+    writer: Writer,
     next_subject: usize,
 }
 
@@ -89,13 +55,18 @@ impl<'a> Habitual<'a> {
     /// # Errors
     ///
     /// The endpoint's URL cannot be used, or an assertion cannot be laid out.
-    pub fn new(shared: &'a Shared, habits: Habits, index: usize) -> Result<Self, CallerError> {
+    pub fn new(
+        shared: &'a Shared,
+        kept: &'a Kept,
+        habits: Habits,
+        index: usize,
+    ) -> Result<Self, CallerError> {
         Ok(Self {
             shared,
+            kept,
             habits,
             exchange: Exchange::new(&shared.url, shared.app.form().clone(), shared.timeout)?,
-            builder: shared.app.builder()?,
-            assertion: Vec::new(),
+            writer: Writer::new(shared)?,
             next_subject: index,
         })
     }
@@ -107,21 +78,28 @@ impl Caller for Habitual<'_> {
         let subject = &shared.subjects[self.next_subject % shared.subjects.len()];
         self.next_subject += 1;
         let mut spent = Spent::default();
+        let kept = self.kept;
+        let (cache, purpose) = (&kept.cache, shared.app.purpose());
         let outcome = match self.habits.token {
             TokenHabit::FetchPerCall => match self.fetch(subject, &mut spent).await {
                 Ok(_) => Outcome::Answered,
                 Err(outcome) => outcome,
             },
+            TokenHabit::CacheNoSingleFlight => match cache.peek(purpose, subject) {
+                Some(_) => Outcome::Answered,
+                None => self.fetch_and_keep(subject, &mut spent).await,
+            },
             TokenHabit::Cache => {
                 let fetch = async || self.fetch(subject, &mut spent).await.map_err(Failed);
-                let purpose = shared.app.purpose();
-                match shared.cache.get_with(purpose, subject, fetch).await {
+                match cache.get_with(purpose, subject, fetch).await {
                     Ok(_) => Outcome::Answered,
-                    Err(CacheError::Fetch(failed)) => failed.0.clone(),
-                    Err(CacheError::Late { .. }) => Outcome::TimedOut,
-                    Err(CacheError::Refused) => Outcome::Client,
+                    Err(error) => outcome_of(&error),
                 }
             }
+            TokenHabit::CacheRefreshAhead => match cache.get(purpose, subject).await {
+                Ok(_) => Outcome::Answered,
+                Err(error) => outcome_of(&error),
+            },
         };
         Call {
             outcome,
@@ -132,40 +110,73 @@ impl Caller for Habitual<'_> {
 }
 
 impl Habitual<'_> {
-    async fn fetch(&mut self, subject: &Subject, spent: &mut Spent) -> Result<Arc<Token>, Outcome> {
+    /// Fetches a token whether or not others do so as well.
+    async fn fetch_and_keep(&mut self, subject: &Subject, spent: &mut Spent) -> Outcome {
         let begun = Instant::now();
-        let signed = self.sign(subject);
-        spent.signing = Some(begun.elapsed());
-        if !signed {
-            return Err(Outcome::Client);
+        match self.fetch(subject, spent).await {
+            Ok(token) => {
+                let purpose = self.shared.app.purpose();
+                self.kept
+                    .cache
+                    .put(purpose, subject, token, begun.elapsed());
+                Outcome::Answered
+            }
+            Err(outcome) => outcome,
         }
+    }
+
+    async fn fetch(&mut self, subject: &Subject, spent: &mut Spent) -> Result<Arc<Token>, Outcome> {
+        let _member = self.kept.herds.join(subject);
         let begun = Instant::now();
-        let answer = self.exchange.send(&self.assertion).await;
+        let signed = self.writer.sign(self.shared, self.habits.key, subject);
+        spent.signing = Some(begun.elapsed());
+        let Some(assertion) = signed else {
+            return Err(Outcome::Client);
+        };
+        let begun = Instant::now();
+        let answer = self.exchange.send(assertion).await;
         spent.exchange = Some(begun.elapsed());
         answer.token.ok_or(answer.outcome)
     }
+}
 
-    /// Writes a signed assertion; says whether there is one.
-    fn sign(&mut self, subject: &Subject) -> bool {
-        let algorithm = self.shared.app.algorithm();
-        let signer = match self.habits.key {
-            KeyHabit::Reuse => Some(Arc::clone(&self.shared.signer)),
-            KeyHabit::ParsePerCall => load(&self.shared.key, &*self.shared.backend, algorithm),
-            KeyHabit::DecryptPerCall => self
-                .shared
+/// Writes assertions, one after the other, into the same buffer.
+pub(super) struct Writer {
+    builder: Builder,
+    assertion: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new(shared: &Shared) -> Result<Self, CallerError> {
+        Ok(Self {
+            builder: shared.app.builder()?,
+            assertion: Vec::new(),
+        })
+    }
+
+    /// Writes a signed assertion, if the key can be had as the habit wants it.
+    pub(super) fn sign(
+        &mut self,
+        shared: &Shared,
+        habit: KeyHabit,
+        subject: &Subject,
+    ) -> Option<&[u8]> {
+        let algorithm = shared.app.algorithm();
+        let signer = match habit {
+            KeyHabit::Reuse => Some(Arc::clone(&shared.signer)),
+            KeyHabit::ParsePerCall => load(&shared.key, &*shared.backend, algorithm),
+            KeyHabit::DecryptPerCall => shared
                 .sealed
                 .open()
                 .ok()
-                .and_then(|key| load(&key, &*self.shared.backend, algorithm)),
-        };
-        let Some(signer) = signer else {
-            return false;
-        };
+                .and_then(|key| load(&key, &*shared.backend, algorithm)),
+        }?;
         self.assertion.clear();
-        let now = self.shared.clock.unix();
+        let now = shared.clock.unix();
         self.builder
             .write(now, subject, &*signer, &mut self.assertion)
-            .is_ok()
+            .ok()?;
+        Some(&self.assertion)
     }
 }
 
@@ -188,4 +199,7 @@ pub enum CallerError {
     /// The assertion cannot be laid out.
     #[error("the assertion cannot be laid out")]
     Assertion(#[from] AssertionError),
+    /// The thread that fetches ahead cannot be started.
+    #[error("cannot start the thread that fetches ahead")]
+    Thread(#[source] std::io::Error),
 }

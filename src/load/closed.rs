@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::Caller;
 use super::recorder::{Live, Recorder, as_ns};
-use crate::clock::process_cpu;
+use crate::clock::{process_cpu, thread_cpu};
 use crate::record::host::threads_cpu;
 use crate::record::{CpuTime, Latencies, Phases, Slice};
 
@@ -46,6 +46,9 @@ pub struct ClosedPlan {
     pub drain: Duration,
     /// The length of a slice.
     pub slice: Duration,
+    /// The pause of a worker between a call and the next. With one, the
+    /// processor time of calls is read apart.
+    pub think: Duration,
 }
 
 /// What a closed loop measured.
@@ -143,7 +146,12 @@ where
         }
         let origin = Instant::now();
         let _ = signals.send(Signal::Start(origin));
-        let watched = watch_over(plan, &live, origin, &tids, broker, stop, &mut tell);
+        let threads = Threads {
+            clients: &tids,
+            helpers,
+            broker,
+        };
+        let watched = watch_over(plan, &live, origin, threads, stop, &mut tell);
         let ended = Instant::now();
         let _ = signals.send(Signal::Finish);
         let drain = if watched.was_stopped {
@@ -162,6 +170,10 @@ where
             total.merge(&recorder);
             abandoned += u64::from(was_calling);
         }
+        let mut cpu = watched.cpu;
+        if let Some(helpers_ns) = &mut cpu.calls_ns {
+            *helpers_ns += as_ns(total.calls_cpu);
+        }
         Ok(Measured {
             phases: Phases {
                 warm_up_ns: as_ns(watched.warm_up),
@@ -173,7 +185,7 @@ where
             requests_sent: total.requests_sent,
             abandoned,
             latencies: total.latencies,
-            cpu: watched.cpu,
+            cpu,
             slices: total.slices,
             was_stopped: watched.was_stopped,
         })
@@ -245,6 +257,7 @@ where
         let measured_from = origin + plan.warm_up;
         let mut given_up = listening.clone();
         while matches!(*listening.borrow(), Signal::Start(_)) {
+            let cpu = (!plan.think.is_zero()).then(thread_cpu);
             let begun = Instant::now();
             let Some(call) = unless_given_up(caller.call(), &mut given_up).await else {
                 was_calling = begun >= measured_from;
@@ -256,6 +269,12 @@ where
                 && since < plan.measure
             {
                 recorder.record(since, response, &call);
+                if let Some(before) = cpu {
+                    recorder.calls_cpu += thread_cpu().saturating_sub(before);
+                }
+            }
+            if !plan.think.is_zero() {
+                tokio::time::sleep(plan.think).await;
             }
             if call.outcome.is_unreachable() {
                 tokio::time::sleep(UNREACHABLE_PAUSE).await;
@@ -291,6 +310,15 @@ async fn unless_given_up<T>(
     }
 }
 
+/// Threads whose processor time is read.
+#[derive(Clone, Copy)]
+struct Threads<'a> {
+    /// The workers and their helpers.
+    clients: &'a [i32],
+    helpers: &'a [i32],
+    broker: &'a [i32],
+}
+
 /// What the watching thread saw.
 struct Watched {
     warm_up: Duration,
@@ -304,8 +332,7 @@ fn watch_over(
     plan: &ClosedPlan,
     live: &[Live],
     origin: Instant,
-    tids: &[i32],
-    broker_tids: &[i32],
+    threads: Threads<'_>,
     stop: &AtomicBool,
     tell: &mut impl FnMut(Progress),
 ) -> Watched {
@@ -331,23 +358,27 @@ fn watch_over(
         }
     };
     let read = || CpuTime {
-        client_ns: as_ns(threads_cpu(tids)),
-        broker_ns: (!broker_tids.is_empty()).then(|| as_ns(threads_cpu(broker_tids))),
+        client_ns: as_ns(threads_cpu(threads.clients)),
+        calls_ns: (!plan.think.is_zero()).then(|| as_ns(threads_cpu(threads.helpers))),
+        broker_ns: (!threads.broker.is_empty()).then(|| as_ns(threads_cpu(threads.broker))),
         process_ns: as_ns(process_cpu()),
     };
     let warm_up = pass_until(plan.warm_up).min(plan.warm_up);
     let before = read();
     let elapsed = pass_until(planned);
     let after = read();
+    let between = |after: Option<u64>, before: Option<u64>| {
+        let (after, before) = after.zip(before)?;
+        Some(after.saturating_sub(before))
+    };
     Watched {
         warm_up,
         measured: elapsed.saturating_sub(warm_up).min(plan.measure),
         cpu: CpuTime {
             client_ns: after.client_ns.saturating_sub(before.client_ns),
-            broker_ns: after
-                .broker_ns
-                .zip(before.broker_ns)
-                .map(|(after, before)| after.saturating_sub(before)),
+            // Of the helpers alone; the workers know their own.
+            calls_ns: between(after.calls_ns, before.calls_ns),
+            broker_ns: between(after.broker_ns, before.broker_ns),
             process_ns: after.process_ns.saturating_sub(before.process_ns),
         },
         was_stopped: stop.load(Ordering::Relaxed),
@@ -392,6 +423,7 @@ mod tests {
             measure: Duration::from_millis(measure_ms),
             drain: Duration::from_millis(200),
             slice: Duration::from_millis(50),
+            think: Duration::ZERO,
         }
     }
 
@@ -446,6 +478,20 @@ mod tests {
         assert!(measured.latencies.response.quantile(0.0).unwrap() >= Duration::from_millis(5));
         assert_eq!(measured.abandoned, 0);
         assert!(!measured.was_stopped);
+    }
+
+    #[test]
+    fn pauses_between_calls_are_neither_latency_nor_processor_time() {
+        let make = |_| Ok::<_, Infallible>(Slow(Duration::ZERO));
+        let stop = AtomicBool::new(false);
+        let mut plan = plan(2, 200);
+        plan.think = Duration::from_millis(20);
+        let measured = run_closed(&plan, make, OtherThreads::default(), &stop, |_| ()).unwrap();
+        // Ten calls of each worker fit in, or fewer on a busy machine.
+        assert!((1..=22).contains(&measured.outcomes["answered"]));
+        let calls = measured.cpu.calls_ns.unwrap();
+        assert!(calls > 0);
+        assert!(calls <= measured.cpu.client_ns, "{calls}");
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod closed;
 mod collect;
 mod crew;
 mod health;
+pub mod keeping;
 mod lane;
 mod measured;
 pub mod objective;

@@ -26,6 +26,8 @@ pub(super) struct Recorder {
     pub requests_sent: u64,
     pub latencies: Latencies,
     pub slices: Vec<Slice>,
+    /// The processor time of calls, where it is read apart.
+    pub calls_cpu: Duration,
 }
 
 impl Recorder {
@@ -37,6 +39,7 @@ impl Recorder {
             requests_sent: 0,
             latencies: Latencies::default(),
             slices: Vec::new(),
+            calls_cpu: Duration::ZERO,
         }
     }
 
@@ -71,6 +74,7 @@ impl Recorder {
         self.assertions_signed += other.assertions_signed;
         self.requests_sent += other.requests_sent;
         self.latencies.add(&other.latencies);
+        self.calls_cpu += other.calls_cpu;
         for slice in &other.slices {
             let ours = self.slice_at(Duration::from_nanos(slice.start_ns));
             for (name, number) in &slice.outcomes {

@@ -82,6 +82,7 @@ impl Watch<'_> {
                 drain_ns: 0,
             },
             cpu: CpuTime {
+                calls_ns: None,
                 client_ns: after.0.saturating_sub(before.0),
                 broker_ns: after
                     .1

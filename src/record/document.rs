@@ -141,8 +141,14 @@ pub enum KeyHabit {
 pub enum TokenHabit {
     /// Fetches a token for every call.
     FetchPerCall,
-    /// Keeps a token until shortly before it expires.
+    /// Keeps a token until shortly before it expires; then every worker that
+    /// finds it too old fetches another.
+    CacheNoSingleFlight,
+    /// Keeps a token until shortly before it expires; then one worker fetches
+    /// another, and the rest wait for it.
     Cache,
+    /// Keeps a token and has it replaced in the background before it expires.
+    CacheRefreshAhead,
 }
 
 /// How the workers of a step behave.
@@ -184,6 +190,10 @@ pub struct StepRecord {
     /// The measured phase in fixed intervals, the unit of resampling. Those of
     /// the open model are in `open`.
     pub slices: Vec<Slice>,
+    /// How often cached tokens were fetched, and by how many at once, if the
+    /// workers kept any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub herds: Option<Herds>,
     /// What the open model measured besides, if the step was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<Box<OpenRecord>>,
@@ -214,11 +224,42 @@ impl StepRecord {
         self.answered() as f64 / (self.phases.measured_ns.max(1) as f64 / 1e9)
     }
 
-    /// Returns the generator's processor time for one call.
+    /// Returns the generator's processor time for one call; without the
+    /// pauses between calls, if there were any.
     #[must_use]
     pub fn client_cpu_per_call(&self) -> Option<Duration> {
+        let cpu_ns = self.cpu.calls_ns.unwrap_or(self.cpu.client_ns);
         (self.calls() > 0)
-            .then(|| Duration::from_secs_f64(self.cpu.client_ns as f64 / 1e9 / self.calls() as f64))
+            .then(|| Duration::from_secs_f64(cpu_ns as f64 / 1e9 / self.calls() as f64))
+    }
+}
+
+/// How cached tokens were fetched, from the beginning of a step.
+///
+/// A herd is the fetches of one subject's token of which each began before
+/// the one before it had ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Herds {
+    /// The largest herd of the first fetches, when there was no token yet.
+    pub first_largest: u64,
+    /// Herds after a token had expired, or was about to.
+    pub later: u64,
+    /// The fetches in them.
+    pub later_fetches: u64,
+    /// The largest of them.
+    pub later_largest: u64,
+    /// Calls that waited for a fetch that another call had caused.
+    pub waits: u64,
+    /// Fetches in the background, while the old token was in use.
+    pub refreshes: u64,
+}
+
+impl Herds {
+    /// Returns the mean size of the herds at an expiry; none without one.
+    #[must_use]
+    pub fn later_mean(&self) -> Option<f64> {
+        (self.later > 0).then(|| self.later_fetches as f64 / self.later as f64)
     }
 }
 
@@ -264,6 +305,11 @@ impl Latencies {
 pub struct CpuTime {
     /// The threads that carried the workers.
     pub client_ns: u64,
+    /// What of it went into calls, and into threads that help with them, if
+    /// there were pauses between calls. The reading of the clock is in it,
+    /// about a third of a microsecond for each call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_ns: Option<u64>,
     /// The threads of the embedded broker.
     pub broker_ns: Option<u64>,
     /// The whole process.

@@ -14,8 +14,8 @@ pub mod store;
 pub mod warning;
 
 pub use self::document::{
-    CpuTime, Gathered, Habits, KeyFacts, KeyHabit, Latencies, Phases, Refusal, RunDocument, Slice,
-    StepRecord, TokenHabit, Tool,
+    CpuTime, Gathered, Habits, Herds, KeyFacts, KeyHabit, Latencies, Phases, Refusal, RunDocument,
+    Slice, StepRecord, TokenHabit, Tool,
 };
 pub use self::histogram::Histogram;
 pub use self::host::{Host, Quality};

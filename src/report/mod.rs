@@ -6,6 +6,7 @@
 mod bench_bars;
 pub mod bench_csv;
 pub mod bench_text;
+mod habit_bars;
 mod open_text;
 pub mod run_text;
 pub mod self_test_text;

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use super::habit_bars::habit_bars;
 use super::open_text::open_text;
 use super::table::Columns;
 use crate::bench::BenchRecord;
@@ -32,6 +33,7 @@ fn write_all(out: &mut String, document: &RunDocument) -> fmt::Result {
     if document.steps.iter().any(|step| step.open.is_none()) {
         steps(out, document)?;
         savings(out, &document.steps)?;
+        write!(out, "{}", habit_bars(&document.steps))?;
     }
     failures(out, &document.steps)?;
     warnings(out, document)
@@ -163,10 +165,24 @@ fn steps(out: &mut String, document: &RunDocument) -> fmt::Result {
             document.signed_singly_by.as_deref().unwrap_or("it"),
         )?;
     }
+    // Where tokens expire, the herds are of more interest than a quantile.
+    let has_herds = document.steps.iter().any(|step| {
+        step.herds
+            .is_some_and(|herds| herds.later > 0 || herds.first_largest > 1)
+    });
     let mut table = Columns::new(
         &[
-            "step", "calls/s", "p50", "p90", "p99", "p99.9", "max", "CPU/call", "signed",
-            "requests", "failed",
+            "step",
+            "calls/s",
+            "p50",
+            if has_herds { "p99" } else { "p90" },
+            if has_herds { "p99.9" } else { "p99" },
+            if has_herds { "max" } else { "p99.9" },
+            if has_herds { "herd" } else { "max" },
+            "CPU/call",
+            "signed",
+            "requests",
+            "failed",
         ],
         1,
     );
@@ -180,16 +196,22 @@ fn steps(out: &mut String, document: &RunDocument) -> fmt::Result {
                 .filter(|_| beyond >= 10.0)
                 .map_or_else(|| "–".to_owned(), |found| Shown(found).to_string())
         };
+        let max = response
+            .max()
+            .map_or_else(|| "–".to_owned(), |found| Shown(found).to_string());
+        let [a, b, c, d] = if has_herds {
+            [quantile(0.99), quantile(0.999), max, herd(step)]
+        } else {
+            [quantile(0.9), quantile(0.99), quantile(0.999), max]
+        };
         table.row([
             step.name.clone(),
             Grouped(step.goodput_per_s()).to_string(),
             quantile(0.5),
-            quantile(0.9),
-            quantile(0.99),
-            quantile(0.999),
-            response
-                .max()
-                .map_or_else(|| "–".to_owned(), |found| Shown(found).to_string()),
+            a,
+            b,
+            c,
+            d,
             step.client_cpu_per_call()
                 .map_or_else(|| "–".to_owned(), |cost| Shown(cost).to_string()),
             Grouped(step.assertions_signed as f64).to_string(),
@@ -198,10 +220,27 @@ fn steps(out: &mut String, document: &RunDocument) -> fmt::Result {
         ]);
     }
     write!(out, "{table}")?;
+    if has_herds {
+        writeln!(
+            out,
+            "  herd: requests for one subject's token when it expires, on average and at most"
+        )?;
+    }
     for step in &document.steps {
         writeln!(out, "  {}: {}", step.name, habits(step))?;
     }
     Ok(())
+}
+
+/// Says how many fetched one token at once when it expired.
+fn herd(step: &StepRecord) -> String {
+    match &step.herds {
+        Some(herds) => match herds.later_mean() {
+            Some(mean) => format!("{} / {}", Grouped(mean), herds.later_largest),
+            None => "–".into(),
+        },
+        None => "–".into(),
+    }
 }
 
 fn habits(step: &StepRecord) -> String {
@@ -212,7 +251,9 @@ fn habits(step: &StepRecord) -> String {
     };
     let token = match step.habits.token {
         TokenHabit::FetchPerCall => "token fetched for every call",
-        TokenHabit::Cache => "token cached",
+        TokenHabit::CacheNoSingleFlight => "token cached, fetched by each that finds it too old",
+        TokenHabit::Cache => "token cached, fetched by one while the rest wait",
+        TokenHabit::CacheRefreshAhead => "token cached, replaced in the background before its end",
     };
     format!("{key}, {token}")
 }

@@ -86,6 +86,9 @@ pub struct BrokerTarget {
     pub threads: Option<usize>,
     /// The rate above which the broker answers 429.
     pub rate_limit: Option<RateLimited>,
+    /// How long tokens live, in whole seconds; about an hour if not given.
+    #[schemars(with = "Option<String>")]
+    pub token_life: Option<Span>,
 }
 
 /// A rate above which a broker answers 429.
@@ -204,7 +207,7 @@ pub struct Closed {
     /// Workers, each on a connection of its own; with steps, each on a thread
     /// of its own as well.
     pub workers: usize,
-    /// The pause between an answer and the next call, without steps.
+    /// The pause between an answer and the next call.
     #[schemars(with = "Option<String>")]
     pub think: Option<Span>,
 }

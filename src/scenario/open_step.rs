@@ -143,6 +143,7 @@ fn record(
         latencies: measured.latencies,
         cpu: measured.cpu,
         slices: Vec::new(),
+        herds: None,
         open: Some(Box::new(open)),
     }
 }

@@ -63,6 +63,9 @@ pub enum TargetPlan {
         /// The rate above which it answers 429.
         #[serde(skip_serializing_if = "Option::is_none")]
         rate_limit: Option<RateLimited>,
+        /// How long its tokens live, if not about an hour.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token_life: Option<Span>,
     },
     /// An endpoint somewhere.
     Url {
@@ -125,6 +128,9 @@ pub struct LoadPlan {
     pub timeout: Span,
     /// The length of a slice.
     pub slice: Span,
+    /// The pause of a worker between two calls, with steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub think: Option<Span>,
 }
 
 /// One step.
@@ -232,6 +238,7 @@ impl Scenario {
             drain: self.load.drain.unwrap_or(timeout),
             timeout,
             slice: self.load.slice.unwrap_or(SLICE),
+            think: self.think_of_steps(),
             open: self.open_plan(&wrong)?,
         };
         for (field, span) in [
@@ -274,6 +281,13 @@ impl Scenario {
                 })
                 .collect(),
         })
+    }
+
+    /// The pause between two calls of a worker with habits; without steps it
+    /// is the open plan's.
+    fn think_of_steps(&self) -> Option<Span> {
+        let closed = self.load.closed.as_ref()?;
+        closed.think.filter(|_| !self.steps.is_empty())
     }
 
     fn open_plan(
@@ -434,12 +448,23 @@ fn target_plan(
                     "target.broker.users with an embedded broker",
                 ));
             }
+            let token_life = broker.as_ref().and_then(|broker| broker.token_life);
+            if let Some(life) = token_life
+                && (life.0.is_zero() || life.0.subsec_nanos() > 0)
+            {
+                return Err(wrong(
+                    "target.broker.token_life",
+                    life.to_string(),
+                    "whole seconds, at least one",
+                ));
+            }
             match users.unwrap_or(USERS) {
                 0 => Err(wrong("target.broker.users", "0".into(), "at least 1")),
                 users => Ok(TargetPlan::Broker {
                     users,
                     threads,
                     rate_limit: broker.as_ref().and_then(|broker| broker.rate_limit),
+                    token_life,
                 }),
             }
         }
@@ -571,6 +596,10 @@ token = "fetch-per-call"
                 "credentials.generate.bits",
             ),
             ("[target]\nbroker = { users = 0 }\n", "target.broker.users"),
+            (
+                "[target]\nbroker = { token_life = \"1500ms\" }\n",
+                "target.broker.token_life",
+            ),
         ] {
             let text = format!("{MINIMAL}{added}");
             match plan(&text) {

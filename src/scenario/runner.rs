@@ -22,7 +22,8 @@ use crate::credential::generate::{self, GenerateError, RsaBits};
 use crate::credential::{
     ContainerError, Credential, CredentialError, PassphraseSource, Sealing, Source, load,
 };
-use crate::load::caller::{Habitual, OwnFetch, Shared};
+use crate::load::caller::{CallerError, Habitual, Shared};
+use crate::load::keeping::Kept;
 use crate::load::open::OpenError;
 use crate::load::population::{Member, Population};
 use crate::load::{ClosedPlan, LoadError, OtherThreads, Progress, run_closed};
@@ -30,16 +31,13 @@ use crate::oauth::{Profile, ProfileError};
 use crate::record::document::SCHEMA_VERSION;
 use crate::record::host::QualityWatch;
 use crate::record::{
-    Gathered, Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, Tool, Warning,
+    Gathered, Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, TokenHabit, Tool, Warning,
 };
 use crate::signer::registry::UnknownBackend;
 use crate::signer::{
     Backend, LoadError as SignerError, Mint, MintConfig, PrivateKey, Registry, Signer,
 };
-use crate::token::{App, AppError, Cache, Policy};
-
-/// How early a cached token is replaced: a minute, as careful clients do.
-const CACHE_MARGIN: Duration = Duration::from_secs(60);
+use crate::token::{App, AppError};
 
 /// How long an embedded broker may take to answer its last requests.
 const BROKER_DRAIN: Duration = Duration::from_secs(2);
@@ -108,6 +106,7 @@ pub fn run(
     let signing = compare(plan, &stage, stop, tell)?;
     let mut warnings = stage.warnings.clone();
     let (shared, signed_by) = stage.share(plan, signing.as_ref())?;
+    let shared = Arc::new(shared);
     let mut steps = Vec::new();
     let mut partial = None;
     if plan.load.open.is_some() {
@@ -298,6 +297,7 @@ impl Stage {
                 users,
                 threads,
                 rate_limit,
+                token_life,
             } => {
                 let ids: Vec<String> = (0..*users).map(|i| (1_000_000 + i).to_string()).collect();
                 let mut apps = vec![registration(&credential, &key)?];
@@ -322,6 +322,10 @@ impl Stage {
                             per_s: limit.per_s,
                             burst: limit.burst,
                         }),
+                        token_life_s: token_life.map_or_else(
+                            || Behaviour::default().token_life_s,
+                            |life| life.0.as_secs()..=life.0.as_secs(),
+                        ),
                         ..Behaviour::default()
                     },
                     ..BrokerConfig::default()
@@ -394,13 +398,6 @@ impl Stage {
                 url: self.url.clone(),
                 timeout: plan.load.timeout.0,
                 subjects: self.subjects.clone(),
-                cache: Cache::builder(OwnFetch)
-                    .clock(Arc::clone(&clock))
-                    .policy(Policy {
-                        margin: CACHE_MARGIN,
-                        ..Policy::default()
-                    })
-                    .build(),
                 clock,
             },
             signed_by,
@@ -558,7 +555,7 @@ fn compare(
 fn run_step(
     plan: &Plan,
     step: &StepPlan,
-    (shared, signed_by): (&Shared, &SignedBy),
+    (shared, signed_by): (&Arc<Shared>, &SignedBy),
     stage: &Stage,
     stop: &AtomicBool,
     tell: &mut dyn FnMut(Event),
@@ -569,20 +566,32 @@ fn run_step(
         measure: plan.load.measure.0,
         drain: plan.load.drain.0,
         slice: plan.load.slice.0,
+        think: plan.load.think.map_or(Duration::ZERO, |think| think.0),
     };
+    let kept = Kept::new(shared, step.habits)?;
+    let mint = signed_by.mint.as_ref();
+    let mut helpers = mint.map_or(Vec::new(), |mint| mint.thread_ids().to_vec());
+    helpers.extend(kept.threads());
+    // What is fetched apart from the workers belongs to no call of theirs; it
+    // is counted over the measured phase, to within a tick of the progress.
+    let (mut before, mut after) = (None, (0, 0));
     let measured = run_closed(
         &closed,
-        |index| Habitual::new(shared, step.habits, index),
+        |index| Habitual::new(shared, &kept, step.habits, index),
         OtherThreads {
-            helpers: signed_by
-                .mint
-                .as_ref()
-                .map_or(&[], |mint| mint.thread_ids()),
+            helpers: &helpers,
             broker: stage.broker_threads(),
         },
         stop,
-        |progress| tell(Event::Step(progress)),
+        |progress| {
+            after = kept.apart();
+            if progress.elapsed >= closed.warm_up {
+                before.get_or_insert(after);
+            }
+            tell(Event::Step(progress));
+        },
     )?;
+    let before = before.unwrap_or(after);
     Ok((
         StepRecord {
             name: step.name.clone(),
@@ -591,12 +600,13 @@ fn run_step(
             threads: closed.workers,
             phases: measured.phases,
             outcomes: measured.outcomes,
-            assertions_signed: measured.assertions_signed,
-            requests_sent: measured.requests_sent,
+            assertions_signed: measured.assertions_signed + (after.0 - before.0),
+            requests_sent: measured.requests_sent + (after.1 - before.1),
             abandoned: measured.abandoned,
             latencies: measured.latencies,
             cpu: measured.cpu,
             slices: measured.slices,
+            herds: (step.habits.token != TokenHabit::FetchPerCall).then(|| kept.herds()),
             open: None,
         },
         measured.was_stopped,
@@ -699,6 +709,9 @@ pub enum RunError {
     /// The load could not begin.
     #[error("the load could not begin")]
     Load(#[from] LoadError),
+    /// The workers' tokens could not be kept.
+    #[error("the workers' tokens cannot be kept")]
+    Keep(#[from] CallerError),
     /// The load at a given rate could not begin.
     #[error("the load could not begin")]
     Open(#[from] OpenError),

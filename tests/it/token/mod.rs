@@ -7,4 +7,5 @@ mod herd;
 mod keys;
 mod model;
 mod shelf;
+mod workers;
 mod zeroized;

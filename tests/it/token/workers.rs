@@ -1,0 +1,103 @@
+//! The scenario that compares the habits of parallel workers.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use mintmark::record::{Herds, KeyHabit, StepRecord, TokenHabit};
+use mintmark::scenario::{Scenario, run};
+
+/// Ends with the steps' table; tokens live for a second.
+const SCENARIO: &str = r#"
+name = "habits"
+[target]
+broker = { users = 1, token_life = "1s" }
+[signing]
+backend = "aws-lc-rs"
+[load]
+closed = { workers = 16, think = "2ms" }
+warm_up = "100ms"
+measure = "2500ms"
+"#;
+
+fn steps(of: &[(&str, &str)]) -> Vec<StepRecord> {
+    let mut text = SCENARIO.to_owned();
+    for (key, token) in of {
+        text +=
+            &format!("[[step]]\nname = \"{key} {token}\"\nkey = \"{key}\"\ntoken = \"{token}\"\n");
+    }
+    let plan = Scenario::from_toml(&text, Path::new("habits.toml"))
+        .unwrap()
+        .plan()
+        .unwrap();
+    let document = run(&plan, "habits", &AtomicBool::new(false), &mut |_| ()).unwrap();
+    let broker = document.broker.unwrap();
+    let signed: u64 = document
+        .steps
+        .iter()
+        .map(|step| step.assertions_signed)
+        .sum();
+    // Warm-up is not counted, and nothing else is left out.
+    assert!(signed <= broker["granted"]);
+    document.steps
+}
+
+fn herds(step: &StepRecord) -> Herds {
+    assert_eq!(step.failed(), 0, "{}: {:?}", step.name, step.outcomes);
+    assert!(step.cpu.calls_ns.unwrap() > 0);
+    step.herds.unwrap()
+}
+
+#[test]
+fn without_single_flight_a_herd_fetches_and_with_it_one() {
+    let [alone, shared] = &steps(&[("reuse", "cache-no-single-flight"), ("reuse", "cache")])[..]
+    else {
+        panic!("two steps");
+    };
+    let each = herds(alone);
+    assert!(each.first_largest > 1, "{each:?}");
+    assert!(each.later > 0, "{each:?}");
+    let one = herds(shared);
+    assert_eq!((one.first_largest, one.later_largest), (1, 1));
+    assert!(one.later >= 2 && one.waits > 0, "{one:?}");
+    assert_eq!(one.later_mean(), Some(1.0));
+    assert_eq!(shared.requests_sent, shared.assertions_signed);
+}
+
+#[test]
+fn with_refresh_ahead_one_fetches_in_the_background() {
+    let [ahead] = &steps(&[("reuse", "cache-refresh-ahead")])[..] else {
+        panic!("one step");
+    };
+    let herds = herds(ahead);
+    assert_eq!((herds.first_largest, herds.later_largest), (1, 1));
+    assert!(herds.refreshes > 0, "{herds:?}");
+    assert!(ahead.assertions_signed > 0);
+    assert_eq!(ahead.requests_sent, ahead.assertions_signed);
+    // No call of a worker fetched.
+    assert_eq!(ahead.latencies.exchange.count(), 0);
+}
+
+#[test]
+fn the_scenario_of_the_library_has_every_habit() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/workers.toml");
+    let plan = Scenario::read(Path::new(path)).unwrap().plan().unwrap();
+    let has = |key: KeyHabit, token: TokenHabit| {
+        plan.steps
+            .iter()
+            .any(|step| step.habits.key == key && step.habits.token == token)
+    };
+    for key in [
+        KeyHabit::DecryptPerCall,
+        KeyHabit::ParsePerCall,
+        KeyHabit::Reuse,
+    ] {
+        assert!(has(key, TokenHabit::FetchPerCall));
+    }
+    for token in [
+        TokenHabit::CacheNoSingleFlight,
+        TokenHabit::Cache,
+        TokenHabit::CacheRefreshAhead,
+    ] {
+        assert!(has(KeyHabit::Reuse, token));
+    }
+}
