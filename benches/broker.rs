@@ -89,6 +89,7 @@ impl Bench {
         };
         Grants::new(
             Arc::new(registry),
+            "http://127.0.0.1".to_owned(),
             vec![BOX_AUDIENCE.to_owned()],
             &behaviour,
             Arc::new(FrozenClock(SystemClock::new())),

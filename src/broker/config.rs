@@ -6,14 +6,19 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::directory::{Directory, DirectoryError};
+use super::orders::Orders;
 use super::registration::{AppRegistration, UserRegistration};
 use super::registry::RegistryError;
 use super::replay;
 use super::throttle::RateLimit;
+use super::token;
 use crate::clock::{Clock, SystemClock};
+use crate::credential::Secret;
 
 /// Everything about a broker.
 #[derive(Clone)]
@@ -27,11 +32,19 @@ pub struct BrokerConfig {
     pub apps: Vec<AppRegistration>,
     /// The users.
     pub users: Vec<UserRegistration>,
+    /// Further apps and users, which are followed as they change. Edits of
+    /// the running broker's registry last until the next change only.
+    pub directory: Option<Arc<Directory>>,
+    /// What opens the directory to requests below `/admin/v1`; without it
+    /// they are refused.
+    pub admin_secret: Option<Secret>,
     /// Audiences to accept besides the provider's and the broker's own
     /// address.
     pub audiences: Vec<String>,
     /// How the broker behaves where servers differ.
     pub behaviour: Behaviour,
+    /// How slow, full or broken the broker pretends to be.
+    pub orders: Orders,
     /// What one client may take up.
     pub limits: Limits,
     /// How many threads serve requests. They do nothing else, so that their
@@ -49,6 +62,11 @@ pub struct Behaviour {
     /// 429 for instance? The provider does it so; without it, a client may
     /// repeat the same assertion.
     pub remembers_refused_jti: bool,
+    /// Are access tokens JWTs that anybody can verify (RFC 9068)? Signing them
+    /// costs the broker more than all of its other work.
+    pub signed_tokens: bool,
+    /// How long tokens live, in seconds; drawn for each.
+    pub token_life_s: RangeInclusive<u64>,
     /// The rate above which the broker answers 429; none by default.
     pub rate_limit: Option<RateLimit>,
     /// How many unexpired `jti` are remembered before the broker answers
@@ -98,6 +116,9 @@ pub enum BrokerError {
     /// An app or a user cannot be registered.
     #[error("an app or a user cannot be registered")]
     Registry(#[from] RegistryError),
+    /// The directory cannot be used.
+    #[error("the registry of apps cannot be served")]
+    Directory(#[from] DirectoryError),
     /// The system has no random bytes.
     #[error("the system has no random bytes")]
     Random,
@@ -110,8 +131,11 @@ impl Default for BrokerConfig {
             allow_non_loopback: false,
             apps: Vec::new(),
             users: Vec::new(),
+            directory: None,
+            admin_secret: None,
             audiences: Vec::new(),
             behaviour: Behaviour::default(),
+            orders: Orders::default(),
             limits: Limits::default(),
             threads: NonZeroUsize::MIN,
             clock: Arc::new(SystemClock::new()),
@@ -126,6 +150,7 @@ impl fmt::Debug for BrokerConfig {
             .field("apps", &self.apps)
             .field("users", &self.users.len())
             .field("behaviour", &self.behaviour)
+            .field("orders", &self.orders)
             .field("limits", &self.limits)
             .field("threads", &self.threads)
             .finish_non_exhaustive()
@@ -136,6 +161,8 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             remembers_refused_jti: true,
+            signed_tokens: false,
+            token_life_s: token::LIFE_S,
             rate_limit: None,
             replay_capacity: replay::DEFAULT_CAPACITY,
         }

@@ -14,13 +14,16 @@ use super::jose::{
     Claims, ClaimsBuffer, Compact, Header, HeaderBuffer, MAX_CLAIMS, MAX_HEADER, MAX_SIGNATURE,
     Malformed, NumericDate,
 };
-use super::registration::{ALGORITHMS, Access, Membership};
-use super::registry::{App, Registry, Snapshot, Terms};
+use super::registration::{ALGORITHMS, Access, Authentication, Membership};
+use super::registry::{App, Registry, Snapshot};
 use super::replay::{Presentation, ReplayCache};
+use super::revocation::Revoked;
+use super::signed_token::SignedTokens;
+use super::terms::Terms;
 use super::throttle::Throttle;
-use super::token::{Issued, Minter, SubjectKind};
+use super::token::{Grant, Issued, Minter, SubjectKind, Wish};
 use crate::clock::Clock;
-use crate::oauth::{JWT_BEARER, Refusal};
+use crate::oauth::{CLIENT_CREDENTIALS, JWT_BEARER, Refusal, TOKEN_EXCHANGE};
 
 /// The longest life of an assertion, in seconds from its issue.
 pub const MAX_LIFE_S: u64 = 60;
@@ -28,20 +31,16 @@ pub const MAX_LIFE_S: u64 = 60;
 /// The lengths that a `jti` may have, in characters.
 pub const JTI_CHARACTERS: std::ops::RangeInclusive<usize> = 16..=128;
 
-/// Grants that the provider has and that a JWT app may not use.
-const OTHER_GRANTS: [&str; 3] = [
-    "client_credentials",
-    "refresh_token",
-    "urn:ietf:params:oauth:grant-type:token-exchange",
-];
-
 /// Decides over token requests.
 pub struct Grants {
     pub(super) registry: Arc<Registry>,
     pub(super) minter: Minter,
-    replay: ReplayCache,
+    pub(super) replay: ReplayCache,
+    pub(super) revoked: Revoked,
     throttle: Option<Throttle>,
     remembers_refused: bool,
+    /// The address of the broker, which is its name as an issuer.
+    issuer: String,
     audiences: Vec<String>,
     clock: Arc<dyn Clock>,
 }
@@ -83,16 +82,23 @@ impl Grants {
     /// The system has no random bytes.
     pub fn new(
         registry: Arc<Registry>,
+        issuer: String,
         audiences: Vec<String>,
         behaviour: &Behaviour,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, aws_lc_rs::error::Unspecified> {
+        let mut minter = Minter::new(behaviour.token_life_s.clone())?;
+        if behaviour.signed_tokens {
+            minter.sign_with(SignedTokens::new(&issuer)?);
+        }
         Ok(Self {
             registry,
-            minter: Minter::new()?,
+            minter,
             replay: ReplayCache::new(behaviour.replay_capacity)?,
+            revoked: Revoked::default(),
             throttle: behaviour.rate_limit.map(Throttle::new),
             remembers_refused: behaviour.remembers_refused_jti,
+            issuer,
             audiences,
             clock,
         })
@@ -107,11 +113,11 @@ impl Grants {
         let registry = self.registry.load();
         match form.get("grant_type") {
             Some(JWT_BEARER) => self.jwt_bearer(&registry, form),
-            Some(other) if OTHER_GRANTS.contains(&other) => {
-                // A downscope of the official SDKs names no client.
-                if form.get("client_id").is_some() {
-                    authenticate(&registry, form)?;
-                }
+            Some(CLIENT_CREDENTIALS) => self.client_credentials(&registry, form),
+            Some(TOKEN_EXCHANGE) => self.exchange(&registry, form),
+            Some("refresh_token") => {
+                // No app of a kind that gets refresh tokens can be registered.
+                self.client(&registry, form)?;
                 Err(Refusal::GrantNotAllowed.into())
             }
             _ => Err(Refusal::InvalidGrantType.into()),
@@ -124,8 +130,40 @@ impl Grants {
         self.clock.unix().as_secs()
     }
 
+    /// Returns the broker's name as an issuer.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Does a `jti` stay burnt if the request is refused after all?
+    pub(super) fn remembers_refused(&self) -> bool {
+        self.remembers_refused
+    }
+
+    /// Checks a bearer's token: authentic, not expired, not revoked.
+    #[must_use]
+    pub fn bearer(&self, token: &str) -> Option<Grant> {
+        self.minter
+            .verify(token, self.now())
+            .filter(|grant| !self.revoked.holds(grant))
+    }
+
+    pub(super) fn is_audience(&self, audience: &str) -> bool {
+        self.audiences.iter().any(|own| own == audience)
+    }
+
+    pub(super) fn mint(&self, wish: &Wish<'_>) -> Result<Issued, Refused> {
+        self.minter
+            .mint(wish, self.now())
+            .map_err(|_| Refusal::Overloaded.into())
+    }
+
     fn jwt_bearer(&self, registry: &Snapshot, form: &Form<'_>) -> Result<Issued, Refused> {
-        let app = authenticate(registry, form)?;
+        let app = self.client(registry, form)?;
+        if app.authentication() != Authentication::Jwt {
+            return Err(Refusal::GrantNotAllowed.into());
+        }
         let terms = app.terms().ok_or(Refusal::AppNotAuthorized)?;
         let assertion = form.get("assertion").ok_or(Refusal::MissingAssertion)?;
         let assertion = Compact::split(assertion)?;
@@ -138,7 +176,7 @@ impl Grants {
             return Err(Refusal::InvalidIssuer.into());
         }
         self.check_audience(&claims)?;
-        let exp = check_times(&claims, now)?;
+        let exp = check_times(&claims, now, MAX_LIFE_S)?;
         let jti = check_jti(&claims)?;
         // The provider burns a jti whatever the answer will be. A broker that
         // was told not to burns it once nothing else is in the way.
@@ -150,9 +188,7 @@ impl Grants {
         if !self.remembers_refused {
             self.present(app, jti, exp, now)?;
         }
-        self.minter
-            .mint(app.number(), kind, subject, now)
-            .map_err(|_| Refusal::Overloaded.into())
+        self.mint(&Wish::of(app, terms, kind, subject))
     }
 
     /// Exactly one audience, compared as a plain string (RFC 7523 §3).
@@ -160,7 +196,7 @@ impl Grants {
         claims
             .aud
             .get()
-            .filter(|given| self.audiences.iter().any(|own| own == given))
+            .filter(|given| self.is_audience(given))
             .map(|_| ())
             .ok_or_else(|| Refusal::InvalidAudience.into())
     }
@@ -174,7 +210,7 @@ impl Grants {
         }
     }
 
-    fn check_rate(&self) -> Result<(), Refused> {
+    pub(super) fn check_rate(&self) -> Result<(), Refused> {
         let Some(throttle) = &self.throttle else {
             return Ok(());
         };
@@ -189,16 +225,8 @@ impl Grants {
     }
 }
 
-/// Finds the client and checks its secret.
-fn authenticate<'r>(registry: &'r Snapshot, form: &Form<'_>) -> Result<&'r App, Refused> {
-    form.get("client_id")
-        .and_then(|client_id| registry.app(client_id))
-        .filter(|app| app.has_secret(form.get("client_secret").unwrap_or_default()))
-        .ok_or_else(|| Refusal::InvalidClient.into())
-}
-
 /// Checks header and signature with the app's own keys.
-fn verify(app: &App, assertion: &Compact<'_>) -> Result<(), Refused> {
+pub(super) fn verify(app: &App, assertion: &Compact<'_>) -> Result<(), Refused> {
     let mut buffer: HeaderBuffer = [0; MAX_HEADER];
     let header = assertion.header(&mut buffer)?;
     let algorithm = ALGORITHMS
@@ -236,7 +264,7 @@ fn candidates<'a>(app: &'a App, header: &'a Header<'_>) -> impl Iterator<Item = 
 
 /// Checks `exp`, `nbf` and `iat` against the broker's clock without a
 /// tolerance, and returns `exp`.
-fn check_times(claims: &Claims<'_>, now: u64) -> Result<u64, Refused> {
+pub(super) fn check_times(claims: &Claims<'_>, now: u64, max_life_s: u64) -> Result<u64, Refused> {
     let NumericDate::At(exp) = claims.exp else {
         return Err(Refusal::ExpiryTooFar.into());
     };
@@ -247,7 +275,7 @@ fn check_times(claims: &Claims<'_>, now: u64) -> Result<u64, Refused> {
         NumericDate::At(iat) => iat.min(now),
         NumericDate::Absent | NumericDate::Other => now,
     };
-    if exp > issued.saturating_add(MAX_LIFE_S) {
+    if exp > issued.saturating_add(max_life_s) {
         return Err(Refusal::ExpiryTooFar.into());
     }
     for date in [claims.nbf, claims.iat] {
@@ -260,7 +288,7 @@ fn check_times(claims: &Claims<'_>, now: u64) -> Result<u64, Refused> {
     Ok(exp)
 }
 
-fn check_jti<'c>(claims: &'c Claims<'_>) -> Result<&'c str, Refused> {
+pub(super) fn check_jti<'c>(claims: &'c Claims<'_>) -> Result<&'c str, Refused> {
     claims
         .jti
         .get()
@@ -285,23 +313,43 @@ fn check_subject<'c>(
             Err(Refusal::UserTokenNotPermitted.into())
         }
         Some("user") => {
-            let user = registry.user(subject).ok_or(Refusal::InvalidSubject)?;
-            let is_permitted = match &user.membership {
-                Membership::App { client_id } if client_id == app.client_id() => true,
-                Membership::Managed { enterprise_id } if enterprise_id == app.enterprise_id() => {
-                    terms.access == Access::AppAndEnterprise
-                }
+            let is_permitted = match reach(registry, app, terms.access, subject) {
+                Reach::Within => terms.user_tokens,
+                Reach::Beyond => false,
                 // Somebody else's user is as unknown as none.
-                Membership::App { .. } | Membership::Managed { .. } => {
-                    return Err(Refusal::InvalidSubject.into());
-                }
+                Reach::Unknown => return Err(Refusal::InvalidSubject.into()),
             };
-            if is_permitted && terms.user_tokens {
+            if is_permitted {
                 Ok((SubjectKind::User, subject))
             } else {
                 Err(Refusal::UserTokenNotPermitted.into())
             }
         }
         _ => Err(Refusal::InvalidSubject.into()),
+    }
+}
+
+/// Where a user stands to an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The app may act for the user.
+    Within,
+    /// A managed user, and the app lacks enterprise access.
+    Beyond,
+    /// Nobody that the app could know of.
+    Unknown,
+}
+
+/// Says where a user stands to an app with this access.
+pub(super) fn reach(registry: &Snapshot, app: &App, access: Access, user: &str) -> Reach {
+    match registry.user(user).map(|user| &user.membership) {
+        Some(Membership::App { client_id }) if client_id == app.client_id() => Reach::Within,
+        Some(Membership::Managed { enterprise_id }) if enterprise_id == app.enterprise_id() => {
+            match access {
+                Access::AppAndEnterprise => Reach::Within,
+                Access::App => Reach::Beyond,
+            }
+        }
+        _ => Reach::Unknown,
     }
 }

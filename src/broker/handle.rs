@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -18,12 +18,17 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::admin::Admin;
 use super::config::{BrokerConfig, BrokerError};
+use super::directory::{Directory, DirectoryError};
+use super::follow::Follower;
 use super::grant::Grants;
+use super::orders::Orders;
 use super::registry::Registry;
 use super::routes::Endpoint;
 use super::server;
 use super::stats::Stats;
+use crate::clock::Clock;
 use crate::oauth::{BOX_AUDIENCE, TOKEN_PATH};
 
 /// How many connections may wait to be accepted; the system's own bound may
@@ -40,6 +45,8 @@ pub struct Broker {
     address: SocketAddr,
     threads: Vec<i32>,
     endpoint: Arc<Endpoint>,
+    clock: Arc<SkewedClock>,
+    follower: Option<Follower>,
 }
 
 struct Running {
@@ -61,6 +68,11 @@ impl Broker {
             return Err(BrokerError::NotLoopback(config.listen));
         }
         let registry = Arc::new(Registry::new(&config.apps, &config.users)?);
+        let (apps, users) = (config.apps, config.users);
+        let follower = config
+            .directory
+            .map(|directory| Follower::start(directory, Arc::clone(&registry), apps, users))
+            .transpose()?;
         let (runtime, threads) =
             start_threads(config.threads.get()).map_err(BrokerError::Threads)?;
         let listen_error = |source| BrokerError::Listen {
@@ -77,9 +89,23 @@ impl Broker {
             format!("http://{address}{TOKEN_PATH}"),
         ];
         audiences.extend(config.audiences);
-        let grants = Grants::new(registry, audiences, &config.behaviour, config.clock)
-            .map_err(|_| BrokerError::Random)?;
-        let endpoint = Arc::new(Endpoint::new(grants, config.limits));
+        let clock = Arc::new(SkewedClock::new(config.clock, config.orders.skew_s));
+        let grants = Grants::new(
+            registry,
+            format!("http://{address}"),
+            audiences,
+            &config.behaviour,
+            Arc::clone(&clock) as _,
+        )
+        .map_err(|_| BrokerError::Random)?;
+        let admin = match (&follower, &config.admin_secret) {
+            (Some(follower), Some(secret)) => {
+                Some(Admin::new(Arc::clone(follower.followed()), secret.expose()))
+            }
+            _ => None,
+        };
+        let endpoint = Endpoint::new(grants, config.limits, config.orders, admin);
+        let endpoint = Arc::new(endpoint);
         let (stopping, is_stopping) = watch::channel(false);
         let (drain, drained) = mpsc::channel();
         let serving = server::serve(listener, Arc::clone(&endpoint), is_stopping);
@@ -97,6 +123,8 @@ impl Broker {
             address,
             threads,
             endpoint,
+            clock,
+            follower,
         })
     }
 
@@ -137,6 +165,38 @@ impl Broker {
         &self.endpoint.grants.registry
     }
 
+    /// Tells the broker to be slow, full or broken from now on.
+    pub fn order(&self, orders: Orders) {
+        self.clock.skew_s.store(orders.skew_s, Ordering::Relaxed);
+        self.endpoint.foreman.order(orders);
+    }
+
+    /// Returns what the broker is told to do.
+    #[must_use]
+    pub fn orders(&self) -> Orders {
+        self.endpoint.foreman.orders()
+    }
+
+    /// Returns the directory, if the broker has one.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Arc<Directory>> {
+        let follower = self.follower.as_ref()?;
+        Some(follower.followed().directory())
+    }
+
+    /// Serves what the directory holds now, and says whether it had changed.
+    ///
+    /// The broker does so by itself within a fifth of a second.
+    ///
+    /// # Errors
+    ///
+    /// The directory failed; what was served before still is.
+    pub fn refresh(&self) -> Result<bool, DirectoryError> {
+        self.follower
+            .as_ref()
+            .map_or(Ok(false), |follower| follower.followed().refresh())
+    }
+
     /// Stops accepting, lets requests under way end, closes all connections,
     /// and returns the final counters.
     ///
@@ -175,6 +235,38 @@ impl fmt::Debug for Broker {
             .field("address", &self.address)
             .field("threads", &self.threads)
             .finish_non_exhaustive()
+    }
+}
+
+/// A clock that shows another time than it is told.
+struct SkewedClock {
+    clock: Arc<dyn Clock>,
+    skew_s: AtomicI64,
+}
+
+impl SkewedClock {
+    fn new(clock: Arc<dyn Clock>, skew_s: i64) -> Self {
+        Self {
+            clock,
+            skew_s: AtomicI64::new(skew_s),
+        }
+    }
+}
+
+impl Clock for SkewedClock {
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn unix(&self) -> Duration {
+        let skew_s = self.skew_s.load(Ordering::Relaxed);
+        let by = Duration::from_secs(skew_s.unsigned_abs());
+        let now = self.clock.unix();
+        if skew_s < 0 {
+            now.saturating_sub(by)
+        } else {
+            now.saturating_add(by)
+        }
     }
 }
 

@@ -9,36 +9,53 @@
 //! | module | answers |
 //! |---|---|
 //! | [`registration`], [`admission`], [`registry`] | who is known, and with which keys |
+//! | [`terms`], [`origin`], [`directory`] | what apps may do, who approved it, and where that is kept |
 //! | [`form`], [`json`], [`jose`] | what exactly was sent |
-//! | [`grant`], [`replay`], [`throttle`], [`token`] | who gets a token, once |
+//! | [`grant`], [`other_grants`], [`client_auth`] | who gets a token, and for what |
+//! | [`replay`], [`throttle`], [`token`], [`revocation`] | once, at what rate, in which form, and until when |
+//! | [`orders`] | how slow, full or broken it pretends to be |
 //! | [`config`], [`handle`], [`stats`] | how a broker is started, watched and ended |
 //!
 //! Invariants: no input makes it panic, no request waits for a lock that
 //! others hold for longer than a table lookup, and no answer echoes what was
-//! sent.
+//! sent, except for the origin of a page that is refused.
 
 pub mod admission;
+pub mod client_auth;
 pub mod config;
+pub mod directory;
 pub mod form;
 pub mod grant;
 pub mod handle;
 pub mod jose;
 pub mod json;
+pub mod orders;
+pub mod origin;
+pub mod other_grants;
 pub mod registration;
 pub mod registry;
 pub mod replay;
+pub mod revocation;
 pub mod stats;
+pub mod terms;
 pub mod throttle;
 pub mod token;
 
+mod admin;
+mod follow;
+mod reset;
 mod routes;
 mod server;
+mod service;
+mod signed_token;
 mod wire;
 
 pub use self::config::{Behaviour, BrokerConfig, BrokerError, Limits};
 pub use self::handle::Broker;
+pub use self::orders::Orders;
 pub use self::registration::{
-    Access, AppRegistration, KeyRegistration, Membership, UserRegistration,
+    Access, AppRegistration, Authentication, KeyRegistration, Membership, UserRegistration,
 };
 pub use self::stats::Stats;
+pub use self::terms::{Scopes, Terms};
 pub use self::throttle::RateLimit;

@@ -5,15 +5,22 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::origin::Origins;
+use super::terms::{Scopes, Terms};
 use crate::signer::{Algorithm, PublicKey};
 
 /// The algorithms that the provider accepts for an app's keys.
 pub const ALGORITHMS: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512];
 
-/// An app with server authentication by JWT.
+/// An app as it is registered.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the console"
+)]
 pub struct AppRegistration {
     /// The client ID: the assertion's `iss` and the form's `client_id`.
     pub client_id: String,
@@ -23,10 +30,18 @@ pub struct AppRegistration {
     pub enterprise_id: String,
     /// The public keys, any of which may sign.
     pub keys: Vec<KeyRegistration>,
+    /// How the app was created to authenticate, which never changes.
+    pub authentication: Authentication,
     /// Whose tokens the app may ask for.
     pub access: Access,
     /// Is the feature "generate user access tokens" on?
     pub user_tokens: bool,
+    /// Is the feature "perform actions as users" on?
+    pub as_user: bool,
+    /// What tokens may be used for.
+    pub scopes: Scopes,
+    /// The web pages that may ask for tokens.
+    pub origins: Origins,
     /// Has an administrator authorized the app as it is described here?
     pub authorized: bool,
     /// Is the app switched on?
@@ -47,8 +62,20 @@ pub struct KeyRegistration {
     pub allow_small_exponent: bool,
 }
 
+/// How an app authenticates: the console offers one or the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Authentication {
+    /// Server authentication: a signed assertion is the grant.
+    #[default]
+    Jwt,
+    /// The client's own credentials are the grant.
+    ClientCredentials,
+}
+
 /// The users that an app may act for, if user tokens are on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Access {
     /// The service account and the app's own users.
     #[default]
@@ -99,10 +126,25 @@ impl AppRegistration {
             client_secret: Zeroizing::new(client_secret.into()),
             enterprise_id: enterprise_id.into(),
             keys: Vec::new(),
+            authentication: Authentication::Jwt,
             access: Access::AppAndEnterprise,
             user_tokens: true,
+            as_user: true,
+            scopes: Scopes::ALL,
+            origins: Origins::default(),
             authorized: true,
             enabled: true,
+        }
+    }
+
+    /// Returns what the app may do.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms {
+            access: self.access,
+            user_tokens: self.user_tokens,
+            as_user: self.as_user,
+            scopes: self.scopes,
         }
     }
 
@@ -122,6 +164,9 @@ impl fmt::Debug for AppRegistration {
             .field("keys", &self.keys)
             .field("access", &self.access)
             .field("user_tokens", &self.user_tokens)
+            .field("as_user", &self.as_user)
+            .field("scopes", &self.scopes)
+            .field("origins", &self.origins)
             .field("authorized", &self.authorized)
             .field("enabled", &self.enabled)
             .finish_non_exhaustive()

@@ -16,9 +16,12 @@ use arc_swap::{ArcSwap, Guard};
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
+use serde::Serialize;
 
 use super::admission::{AdmissionError, VerifyingKey};
-use super::registration::{Access, AppRegistration, Membership, UserRegistration};
+use super::origin::Origins;
+use super::registration::{AppRegistration, Authentication, Membership, UserRegistration};
+use super::terms::Terms;
 
 /// The apps and users that a broker knows.
 pub struct Registry {
@@ -47,20 +50,13 @@ pub struct App {
     edited: Terms,
     approved: Option<Terms>,
     is_enabled: bool,
+    authentication: Authentication,
+    origins: Origins,
     service_account: ServiceAccount,
 }
 
-/// What an app may do, as a developer edits it and an administrator approves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// Whose tokens the app may ask for.
-    pub access: Access,
-    /// Is the feature "generate user access tokens" on?
-    pub user_tokens: bool,
-}
-
 /// The account that an enterprise token acts as.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServiceAccount {
     /// The user ID.
     pub id: String,
@@ -137,6 +133,12 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Replaces the whole state. Numbers of apps must not change.
+    pub(super) fn replace(&self, next: Snapshot) {
+        let _one_at_a_time = self.writer.lock();
+        self.current.store(Arc::new(next));
+    }
+
     /// Returns the current state, without a lock.
     #[must_use]
     pub fn load(&self) -> Guard<Arc<Snapshot>> {
@@ -205,10 +207,7 @@ impl Snapshot {
             return Err(duplicate("client ID", &client_id));
         }
         let keys = admit_keys(app)?;
-        let edited = Terms {
-            access: app.access,
-            user_tokens: app.user_tokens,
-        };
+        let edited = app.terms();
         let number = u32::try_from(self.apps.len()).map_err(|_| RegistryError::TooManyApps)?;
         let service_account = self.new_service_account(&client_id);
         self.service_accounts.insert(service_account.id.clone());
@@ -220,6 +219,8 @@ impl Snapshot {
             edited,
             approved: app.authorized.then_some(edited),
             is_enabled: app.enabled,
+            authentication: app.authentication,
+            origins: app.origins.clone(),
             service_account,
             client_id: client_id.clone(),
         }));
@@ -354,6 +355,18 @@ impl App {
         self.approved.filter(|_| self.is_enabled)
     }
 
+    /// Returns how the app authenticates.
+    #[must_use]
+    pub fn authentication(&self) -> Authentication {
+        self.authentication
+    }
+
+    /// Returns the web pages that may ask for tokens.
+    #[must_use]
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
     /// Was the app edited since an administrator approved it?
     #[must_use]
     pub fn needs_reauthorization(&self) -> bool {
@@ -411,7 +424,8 @@ fn check_id(what: &'static str, id: &str) -> Result<(), RegistryError> {
     }
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+/// Hashes a secret, so that it is compared by its hash.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash

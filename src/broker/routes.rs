@@ -2,7 +2,7 @@
 //!
 //! The handlers turn requests into forms and grants into answers. Every
 //! answer, refusals included, is JSON with the headers of RFC 6749 §5.1 and
-//! the date of the broker's clock; no answer echoes anything that was sent.
+//! the date of the broker's clock.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -19,30 +19,46 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::admin::{self, Admin};
 use super::config::Limits;
 use super::form::{Form, FormError};
 use super::grant::{Grants, Refused};
+use super::orders::{Fate, Foreman, Orders};
+use super::service::{self, Page};
 use super::stats::{Counters, add};
-use super::token::{Grant, Issued, Subject};
-use crate::oauth::{Refusal, TOKEN_PATH};
+use super::token::Issued;
+use crate::oauth::{ACCESS_TOKEN_TYPE, INTROSPECT_PATH, REVOKE_PATH, Refusal, TOKEN_PATH};
 
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
+
+/// Marks an answer in whose place the connection is reset.
+#[derive(Clone, Copy)]
+pub(super) struct Reset;
 
 /// What all requests share.
 pub(super) struct Endpoint {
     pub(super) grants: Grants,
     pub(super) counters: Counters,
     pub(super) limits: Limits,
+    pub(super) foreman: Foreman,
+    pub(super) admin: Option<Admin>,
     date: ArcSwap<(u64, HeaderValue)>,
 }
 
 impl Endpoint {
-    pub(super) fn new(grants: Grants, limits: Limits) -> Self {
+    pub(super) fn new(
+        grants: Grants,
+        limits: Limits,
+        orders: Orders,
+        admin: Option<Admin>,
+    ) -> Self {
         Self {
             date: ArcSwap::from_pointee(rendered_date(grants.now())),
             grants,
             counters: Counters::default(),
             limits,
+            foreman: Foreman::new(orders),
+            admin,
         }
     }
 
@@ -59,7 +75,7 @@ impl Endpoint {
         date
     }
 
-    fn answer(&self, status: StatusCode, body: impl Into<Body>) -> Response {
+    pub(super) fn answer(&self, status: StatusCode, body: impl Into<Body>) -> Response {
         let mut response = Response::new(body.into());
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -103,7 +119,7 @@ impl Endpoint {
     }
 
     /// Answers in the shape of the provider's resource endpoints.
-    fn resource_error(&self, status: StatusCode, code: &str, message: &str) -> Response {
+    pub(super) fn resource_error(&self, status: StatusCode, code: &str, message: &str) -> Response {
         let body = json!({
             "type": "error",
             "status": status.as_u16(),
@@ -117,7 +133,26 @@ impl Endpoint {
 /// Routes requests to the handlers.
 pub(super) fn router(endpoint: Arc<Endpoint>) -> Router {
     Router::new()
-        .route(TOKEN_PATH, post(token).fallback(not_post))
+        .route(
+            TOKEN_PATH,
+            post(token).options(service::preflight).fallback(not_post),
+        )
+        .route(
+            REVOKE_PATH,
+            post(service::revoke)
+                .options(service::preflight)
+                .fallback(not_post),
+        )
+        .route(
+            INTROSPECT_PATH,
+            post(service::introspect).fallback(not_post),
+        )
+        .route("/oauth2/jwks", get(service::keys))
+        .route(
+            "/.well-known/oauth-authorization-server",
+            get(service::metadata),
+        )
+        .nest("/admin/v1", admin::router())
         .route("/healthz", get(health))
         .route("/2.0/users/me", get(current_user))
         .fallback(not_found)
@@ -145,34 +180,91 @@ pub(super) fn check_head<B>(request: &http::Request<B>, is_clear: bool) -> Resul
 }
 
 async fn token(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
-    match grant(&endpoint, request).await {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let body = match posted(&endpoint, request).await {
+        Ok(body) => body,
+        Err(refusal) => return endpoint.refuse(refusal),
+    };
+    let form = match parsed(&body) {
+        Ok(form) => form,
+        Err(refusal) => return endpoint.refuse(refusal),
+    };
+    // No SDK on a server sends an origin.
+    let page = match &origin {
+        None => Page::None,
+        Some(origin) => service::page(&endpoint.grants, &form, origin),
+    };
+    if let (Page::Refused, Some(origin)) = (page, &origin) {
+        return service::refuse_page(&endpoint, origin);
+    }
+    let foreman = &endpoint.foreman;
+    let place = foreman.enter();
+    let fate = match place {
+        Some(_) => foreman.next(),
+        None => Fate::default(),
+    };
+    // A failure comes after the judgement, so that it burns the jti as the
+    // provider's does, unless it shall not.
+    let disorder = match fate.fails {
+        _ if place.is_none() => Some(Refusal::Overloaded),
+        Some(failure) => Some(failure.refusal()),
+        None => None,
+    };
+    let judged = match disorder {
+        Some(disorder) if !endpoint.grants.remembers_refused() => Err(disorder.into()),
+        Some(disorder) => {
+            // Whatever the judgement was, nobody will learn it.
+            let _ = endpoint.grants.token(&form);
+            Err(disorder.into())
+        }
+        None => endpoint.grants.token(&form),
+    };
+    foreman.wait(fate).await;
+    let mut response = match judged {
         Ok(issued) => {
             add(&endpoint.counters.granted);
             endpoint.answer(StatusCode::OK, token_body(&issued))
         }
         Err(refused) => endpoint.refuse(refused),
+    };
+    if page == Page::Listed {
+        service::open_to_pages(response.headers_mut());
     }
+    if fate.is_reset {
+        response.extensions_mut().insert(Reset);
+    }
+    response
 }
 
-async fn grant(endpoint: &Endpoint, request: Request) -> Result<Issued, Refused> {
+/// Reads the body of a request that posts a form.
+pub(super) async fn posted(
+    endpoint: &Endpoint,
+    request: Request,
+) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let (head, body) = request.into_parts();
     if head.uri.query().is_some_and(|query| !query.is_empty()) {
-        return Err(Refusal::ParameterInQuery.into());
+        return Err(Refusal::ParameterInQuery);
     }
     if !is_form(&head.headers) {
-        return Err(Refusal::UnsupportedContentType.into());
+        return Err(Refusal::UnsupportedContentType);
     }
-    let body = read_body(endpoint, body).await?;
-    let form = Form::parse(&body).map_err(|error| match error {
+    read_body(endpoint, body).await
+}
+
+/// Reads a form.
+pub(super) fn parsed(body: &[u8]) -> Result<Form<'_>, Refusal> {
+    Form::parse(body).map_err(|error| match error {
         FormError::Duplicate => Refusal::DuplicateParameter,
         FormError::Percent | FormError::Utf8 | FormError::Raw | FormError::TooMany => {
             Refusal::MalformedForm
         }
-    })?;
-    endpoint.grants.token(&form)
+    })
 }
 
-async fn read_body(endpoint: &Endpoint, body: Body) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+pub(super) async fn read_body(
+    endpoint: &Endpoint,
+    body: Body,
+) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let limit = endpoint.limits.max_body_bytes;
     if body.size_hint().lower() > limit as u64 {
         return Err(Refusal::BodyTooLarge);
@@ -221,10 +313,22 @@ fn token_body(issued: &Issued) -> String {
     let Issued {
         access_token,
         expires_in,
+        narrowed,
     } = issued;
-    format!(
-        "{{\"access_token\":\"{access_token}\",\"expires_in\":{expires_in},\"restricted_to\":[],\"token_type\":\"bearer\"}}"
-    )
+    let Some((scopes, resource)) = narrowed else {
+        return format!(
+            "{{\"access_token\":\"{access_token}\",\"expires_in\":{expires_in},\"restricted_to\":[],\"token_type\":\"bearer\"}}"
+        );
+    };
+    let restricted_to = service::restrictions(*scopes, resource.as_deref());
+    let body = json!({
+        "access_token": access_token,
+        "expires_in": expires_in,
+        "restricted_to": restricted_to,
+        "token_type": "bearer",
+        "issued_token_type": ACCESS_TOKEN_TYPE,
+    });
+    body.to_string()
 }
 
 async fn not_post(State(endpoint): State<Arc<Endpoint>>) -> Response {
@@ -253,20 +357,22 @@ async fn health(State(endpoint): State<Arc<Endpoint>>) -> Response {
 async fn current_user(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap) -> Response {
     add(&endpoint.counters.others);
     let bearer = bearer(&headers);
-    let user = bearer
-        .and_then(|token| endpoint.grants.minter.verify(token, endpoint.grants.now()))
-        .and_then(|grant| user_body(&endpoint.grants, &grant));
-    if let Some(user) = user {
-        return endpoint.answer(StatusCode::OK, user);
+    let grant = bearer.and_then(|token| endpoint.grants.bearer(token));
+    if let Some(grant) = grant {
+        return service::current_user(&endpoint, &headers, &grant);
     }
+    unauthorized(&endpoint, bearer.is_some())
+}
+
+/// Refuses a token, or the want of one.
+pub(super) fn unauthorized(endpoint: &Endpoint, was_presented: bool) -> Response {
     let mut response =
         endpoint.resource_error(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized");
     // RFC 6750 §3.1: no error code where no token was presented.
-    let challenge = HeaderValue::from_static(match bearer {
-        None => "Bearer realm=\"Service\"",
-        Some(_) => {
-            "Bearer realm=\"Service\", error=\"invalid_token\", error_description=\"The access token provided is invalid.\""
-        }
+    let challenge = HeaderValue::from_static(if was_presented {
+        "Bearer realm=\"Service\", error=\"invalid_token\", error_description=\"The access token provided is invalid.\""
+    } else {
+        "Bearer realm=\"Service\""
     });
     response
         .headers_mut()
@@ -274,32 +380,13 @@ async fn current_user(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap)
     response
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(only), None) = (values.next(), values.next()) else {
         return None;
     };
     let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
-}
-
-/// Describes the user that a token acts as, if the app may still act.
-fn user_body(grants: &Grants, grant: &Grant) -> Option<String> {
-    let registry = grants.registry.load();
-    let app = registry.app_by_number(grant.app)?;
-    app.terms()?;
-    let (id, name, login) = match &grant.subject {
-        Subject::Enterprise(_) => {
-            let account = app.service_account();
-            (&account.id, "Service Account", &account.login)
-        }
-        Subject::User(id) => {
-            let user = registry.user(id)?;
-            (&user.id, user.name.as_str(), &user.login)
-        }
-    };
-    let body = json!({"type": "user", "id": id, "name": name, "login": login});
-    Some(body.to_string())
 }
 
 fn rendered_date(now: u64) -> (u64, HeaderValue) {

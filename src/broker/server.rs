@@ -19,7 +19,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::routes::{self, Endpoint};
+use super::reset::Resettable;
+use super::routes::{self, Endpoint, Reset};
 use super::stats::add;
 use super::wire::Wire;
 
@@ -125,8 +126,9 @@ impl Server {
         // add the peer's delayed acknowledgement to the response time.
         let _ = stream.set_nodelay(true);
         let is_ambiguous = Arc::new(AtomicBool::new(false));
+        let is_to_be_reset = Arc::new(AtomicBool::new(false));
         let stream = Wire::new(
-            stream,
+            Resettable::new(stream, Arc::clone(&is_to_be_reset)),
             Arc::clone(&is_ambiguous),
             self.endpoint.limits.write_timeout,
         );
@@ -137,11 +139,20 @@ impl Server {
                 Ok(()) => Ok(self.router.call(request)),
                 Err(refusal) => Err(self.endpoint.refuse(refusal)),
             };
+            let is_to_be_reset = &is_to_be_reset;
             async move {
-                match answer {
-                    Ok(routed) => routed.await,
-                    Err(refused) => Ok(refused),
+                let response = match answer {
+                    Ok(routed) => match routed.await {
+                        Ok(response) => response,
+                        Err(never) => match never {},
+                    },
+                    Err(refused) => refused,
+                };
+                if response.extensions().get::<Reset>().is_none() {
+                    return Ok(response);
                 }
+                is_to_be_reset.store(true, Ordering::Relaxed);
+                Err(io::Error::from(io::ErrorKind::ConnectionReset))
             }
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);

@@ -1,7 +1,7 @@
 //! What is an access token, when nobody stores it?
 //!
 //! A token is opaque to its bearer and proves itself to the broker that
-//! issued it: `base64url(version | expiry | app | subject | random | MAC)`,
+//! issued it: `base64url(version | expiry | app | scopes | subject | ID | MAC)`,
 //! with an HMAC-SHA-256 truncated to 128 bits under a key that lives as long
 //! as the broker. Storing the tokens of an hour at a high rate would take
 //! gigabytes, and signing them would make the broker what is measured.
@@ -9,28 +9,48 @@
 //! Invariant: [`Minter::verify`] accepts only what [`Minter::mint`] of the
 //! same broker returned, until it expires.
 
+use std::ops::RangeInclusive;
+
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::{hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::other_grants::MAX_RESOURCE;
+use super::registry::App;
+use super::signed_token::SignedTokens;
+use super::terms::{Scopes, Terms};
+
 /// The shortest and the longest life of a token, in seconds, as seen at the
 /// provider; the value varies from call to call.
-pub const LIFE_S: std::ops::RangeInclusive<u64> = 3600..=4300;
+pub const LIFE_S: RangeInclusive<u64> = 3600..=4300;
 
 /// The longest subject ID, in bytes.
 pub const MAX_SUBJECT: usize = 64;
 
-const VERSION: u8 = 1;
+/// What the text of a narrowed token begins with, as the provider's does.
+const NARROWED: &str = "1!";
+
+/// The random ID of a token, by which it is revoked.
+pub type TokenId = [u8; ID_LEN];
+
+const VERSION: u8 = 2;
 const MAC_LEN: usize = 16;
-const RANDOM_LEN: usize = 16;
-/// Version, expiry, app, kind and length of the subject.
-const HEAD_LEN: usize = 1 + 8 + 4 + 1 + 1;
-const MAX_LEN: usize = HEAD_LEN + MAX_SUBJECT + RANDOM_LEN + MAC_LEN;
+const ID_LEN: usize = 16;
+/// Version, expiry, app, scopes, flags, and the lengths of subject and resource.
+const HEAD_LEN: usize = 1 + 8 + 4 + 4 + 1 + 1 + 1;
+const MAX_LEN: usize = HEAD_LEN + MAX_SUBJECT + MAX_RESOURCE + 2 * ID_LEN + MAC_LEN;
+
+/// The flags of a token.
+const IS_USER: u8 = 1;
+const IS_NARROWED: u8 = 2;
+const MAY_ACT_AS_USER: u8 = 4;
 
 /// Issues and verifies the access tokens of one broker.
 pub struct Minter {
     key: hmac::Key,
+    life_s: RangeInclusive<u64>,
+    signed: Option<SignedTokens>,
 }
 
 /// On whose behalf a token acts.
@@ -49,6 +69,16 @@ pub struct Grant {
     pub app: u32,
     /// On whose behalf the token acts.
     pub subject: Subject,
+    /// What the token may be used for.
+    pub scopes: Scopes,
+    /// May the bearer act as other users?
+    pub as_user: bool,
+    /// The address of the one item that the token is narrowed to.
+    pub resource: Option<String>,
+    /// The token's own ID.
+    pub id: TokenId,
+    /// The ID of the token that it was narrowed from, or its own.
+    pub root: TokenId,
     /// When the token expires, in seconds since the Unix epoch.
     pub expires_at: u64,
 }
@@ -59,6 +89,53 @@ pub struct Issued {
     pub access_token: String,
     /// How long it lives, in seconds.
     pub expires_in: u64,
+    /// What it was narrowed to, and the item, if it was.
+    pub narrowed: Option<(Scopes, Option<String>)>,
+}
+
+/// What a token is to say.
+#[derive(Clone, Copy)]
+pub struct Wish<'a> {
+    /// The number of the app in the registry.
+    pub app: u32,
+    /// The app's client ID.
+    pub client_id: &'a str,
+    /// The kind of subject.
+    pub kind: SubjectKind,
+    /// The ID of the subject.
+    pub subject: &'a str,
+    /// What the token may be used for.
+    pub scopes: Scopes,
+    /// May the bearer act as other users?
+    pub as_user: bool,
+    /// The item that the token is narrowed to.
+    pub resource: Option<&'a str>,
+    /// The token that is narrowed.
+    pub parent: Option<&'a Grant>,
+}
+
+impl<'a> Wish<'a> {
+    /// Describes a token of all that an app's terms allow.
+    pub(super) fn of(app: &'a App, terms: Terms, kind: SubjectKind, subject: &'a str) -> Self {
+        Self {
+            app: app.number(),
+            client_id: app.client_id(),
+            kind,
+            subject,
+            scopes: terms.scopes,
+            as_user: terms.as_user,
+            resource: None,
+            parent: None,
+        }
+    }
+}
+
+impl Grant {
+    /// Was the token narrowed from another?
+    #[must_use]
+    pub fn is_narrowed(&self) -> bool {
+        self.id != self.root
+    }
 }
 
 /// Which kind of subject a token is for, as it is asked for.
@@ -71,55 +148,98 @@ pub enum SubjectKind {
 }
 
 impl Minter {
-    /// Makes a minter with a random key.
+    /// Makes a minter with a random key, whose tokens live for `life_s`
+    /// seconds, drawn for each.
     ///
     /// # Errors
     ///
     /// The system has no random bytes.
-    pub fn new() -> Result<Self, Unspecified> {
+    pub fn new(life_s: RangeInclusive<u64>) -> Result<Self, Unspecified> {
         let mut key = [0; 32];
         rand::fill(&mut key)?;
         let minter = Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            life_s,
+            signed: None,
         };
         zeroize::Zeroize::zeroize(&mut key);
         Ok(minter)
     }
 
-    /// Issues a token; `now` is in seconds since the Unix epoch.
+    /// Issues signed tokens from now on, except for narrowed ones.
+    pub(super) fn sign_with(&mut self, signed: SignedTokens) {
+        self.signed = Some(signed);
+    }
+
+    /// Returns the keys of signed tokens as a JWK Set.
+    pub(super) fn key_set(&self) -> &str {
+        self.signed
+            .as_ref()
+            .map_or("{\"keys\":[]}", SignedTokens::key_set)
+    }
+
+    /// Issues a token; `now` is in seconds since the Unix epoch. It does not
+    /// outlive the token that it is narrowed from.
     ///
     /// # Errors
     ///
-    /// The subject is longer than [`MAX_SUBJECT`], or the system has no
-    /// random bytes.
-    pub fn mint(
-        &self,
-        app: u32,
-        kind: SubjectKind,
-        subject: &str,
-        now: u64,
-    ) -> Result<Issued, Unspecified> {
-        let subject_len = u8::try_from(subject.len()).map_err(|_| Unspecified)?;
-        if subject.len() > MAX_SUBJECT {
+    /// The subject is longer than [`MAX_SUBJECT`] or the resource than
+    /// [`MAX_RESOURCE`], or the system has no random bytes.
+    pub fn mint(&self, wish: &Wish<'_>, now: u64) -> Result<Issued, Unspecified> {
+        let resource = wish.resource.unwrap_or_default();
+        let subject_len = u8::try_from(wish.subject.len()).map_err(|_| Unspecified)?;
+        let resource_len = u8::try_from(resource.len()).map_err(|_| Unspecified)?;
+        if wish.subject.len() > MAX_SUBJECT || resource.len() > MAX_RESOURCE {
             return Err(Unspecified);
         }
-        let mut random = [0; RANDOM_LEN];
-        rand::fill(&mut random)?;
-        let expires_in = LIFE_S.start()
-            + u64::from(u16::from_be_bytes([random[0], random[1]]))
-                % (LIFE_S.end() - LIFE_S.start() + 1);
+        let mut id: TokenId = [0; ID_LEN];
+        rand::fill(&mut id)?;
+        let (shortest, longest) = (*self.life_s.start(), *self.life_s.end());
+        let mut expires_in = shortest
+            + u64::from(u16::from_be_bytes([id[0], id[1]]))
+                % (longest.saturating_sub(shortest) + 1);
+        let mut flags = match wish.kind {
+            SubjectKind::Enterprise => 0,
+            SubjectKind::User => IS_USER,
+        };
+        if wish.as_user {
+            flags |= MAY_ACT_AS_USER;
+        }
+        if let Some(parent) = wish.parent {
+            flags |= IS_NARROWED;
+            expires_in = expires_in.min(parent.expires_at.saturating_sub(now));
+        }
+        if let (Some(signed), None) = (&self.signed, wish.parent) {
+            return Ok(Issued {
+                access_token: signed.sign(wish, &id, now, now.saturating_add(expires_in))?,
+                expires_in,
+                narrowed: None,
+            });
+        }
         let mut token = Writer::default();
         token.put(&[VERSION]);
         token.put(&now.saturating_add(expires_in).to_be_bytes());
-        token.put(&app.to_be_bytes());
-        token.put(&[kind as u8, subject_len]);
-        token.put(subject.as_bytes());
-        token.put(&random);
+        token.put(&wish.app.to_be_bytes());
+        token.put(&wish.scopes.bits().to_be_bytes());
+        token.put(&[flags, subject_len, resource_len]);
+        token.put(wish.subject.as_bytes());
+        token.put(resource.as_bytes());
+        if let Some(parent) = wish.parent {
+            token.put(&parent.root);
+        }
+        token.put(&id);
         let mac = hmac::sign(&self.key, token.bytes());
         token.put(&mac.as_ref()[..MAC_LEN]);
+        let mut access_token = URL_SAFE_NO_PAD.encode(token.bytes());
+        if wish.parent.is_some() {
+            access_token.insert_str(0, NARROWED);
+        }
         Ok(Issued {
-            access_token: URL_SAFE_NO_PAD.encode(token.bytes()),
+            access_token,
             expires_in,
+            narrowed: wish
+                .parent
+                .map(|_| (wish.scopes, wish.resource.map(str::to_owned))),
         })
     }
 
@@ -129,16 +249,22 @@ impl Minter {
     /// with, and one that has expired.
     #[must_use]
     pub fn verify(&self, access_token: &str, now: u64) -> Option<Grant> {
+        if access_token.contains('.') {
+            let grant = self.signed.as_ref()?.verify(access_token)?;
+            return (grant.expires_at > now).then_some(grant);
+        }
+        let text = access_token.strip_prefix(NARROWED);
+        let is_narrowed = text.is_some();
         let mut buffer = [0; MAX_LEN];
         let len = URL_SAFE_NO_PAD
-            .decode_slice(access_token, &mut buffer)
+            .decode_slice(text.unwrap_or(access_token), &mut buffer)
             .ok()?;
         let (signed, mac) = buffer[..len].split_at_checked(len.checked_sub(MAC_LEN)?)?;
         let expected = hmac::sign(&self.key, signed);
         aws_lc_rs::constant_time::verify_slices_are_equal(&expected.as_ref()[..MAC_LEN], mac)
             .ok()?;
         let grant = read(signed)?;
-        (grant.expires_at > now).then_some(grant)
+        (grant.expires_at > now && grant.is_narrowed() == is_narrowed).then_some(grant)
     }
 }
 
@@ -147,19 +273,32 @@ fn read(signed: &[u8]) -> Option<Grant> {
     let (version, rest) = signed.split_first()?;
     let (expires_at, rest) = rest.split_first_chunk()?;
     let (app, rest) = rest.split_first_chunk()?;
-    let ([kind, subject_len], rest) = rest.split_first_chunk()?;
-    let (subject, random) = rest.split_at_checked(usize::from(*subject_len))?;
-    if *version != VERSION || random.len() != RANDOM_LEN {
+    let (scopes, rest) = rest.split_first_chunk()?;
+    let ([flags, subject_len, resource_len], rest) = rest.split_first_chunk()?;
+    let (subject, rest) = rest.split_at_checked(usize::from(*subject_len))?;
+    let (resource, ids) = rest.split_at_checked(usize::from(*resource_len))?;
+    let (id, before) = ids
+        .split_last_chunk::<ID_LEN>()
+        .map(|(rest, id)| (id, rest))?;
+    let root = if flags & IS_NARROWED == 0 { id } else { before };
+    let is_whole = before.len() == if flags & IS_NARROWED == 0 { 0 } else { ID_LEN };
+    if *version != VERSION || !is_whole {
         return None;
     }
-    let subject = String::from_utf8(subject.to_vec()).ok()?;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    let subject = text(subject)?;
     Some(Grant {
         app: u32::from_be_bytes(*app),
-        subject: match *kind {
-            kind if kind == SubjectKind::Enterprise as u8 => Subject::Enterprise(subject),
-            kind if kind == SubjectKind::User as u8 => Subject::User(subject),
-            _ => return None,
+        subject: if flags & IS_USER == 0 {
+            Subject::Enterprise(subject)
+        } else {
+            Subject::User(subject)
         },
+        scopes: Scopes::from_bits(u32::from_be_bytes(*scopes)),
+        as_user: flags & MAY_ACT_AS_USER != 0,
+        resource: Some(text(resource)?).filter(|resource| !resource.is_empty()),
+        id: *id,
+        root: TokenId::try_from(root).ok()?,
         expires_at: u64::from_be_bytes(*expires_at),
     })
 }
@@ -199,31 +338,44 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000;
 
+    fn wish(kind: SubjectKind, subject: &str) -> Wish<'_> {
+        Wish {
+            app: 7,
+            client_id: "client",
+            kind,
+            subject,
+            scopes: Scopes::ALL,
+            as_user: true,
+            resource: None,
+            parent: None,
+        }
+    }
+
     fn minted(minter: &Minter) -> Issued {
-        minter.mint(7, SubjectKind::User, "4711", NOW).unwrap()
+        minter.mint(&wish(SubjectKind::User, "4711"), NOW).unwrap()
     }
 
     #[test]
     fn a_token_says_what_it_was_issued_for() {
-        let minter = Minter::new().unwrap();
+        let minter = Minter::new(LIFE_S).unwrap();
         let issued = minted(&minter);
         let grant = minter.verify(&issued.access_token, NOW).unwrap();
-        assert_eq!(
-            grant,
-            Grant {
-                app: 7,
-                subject: Subject::User("4711".into()),
-                expires_at: NOW + issued.expires_in,
-            }
-        );
-        let issued = minter.mint(1, SubjectKind::Enterprise, "9", NOW).unwrap();
+        assert_eq!((grant.app, grant.as_user), (7, true));
+        assert_eq!(grant.subject, Subject::User("4711".into()));
+        assert_eq!(grant.scopes, Scopes::ALL);
+        assert_eq!(grant.resource, None);
+        assert_eq!(grant.root, grant.id);
+        assert_eq!(grant.expires_at, NOW + issued.expires_in);
+        let issued = minter
+            .mint(&wish(SubjectKind::Enterprise, "9"), NOW)
+            .unwrap();
         let grant = minter.verify(&issued.access_token, NOW).unwrap();
         assert_eq!(grant.subject, Subject::Enterprise("9".into()));
     }
 
     #[test]
     fn a_token_expires_when_its_answer_said() {
-        let minter = Minter::new().unwrap();
+        let minter = Minter::new(LIFE_S).unwrap();
         let issued = minted(&minter);
         let last = NOW + issued.expires_in - 1;
         assert!(minter.verify(&issued.access_token, last).is_some());
@@ -232,7 +384,7 @@ mod tests {
 
     #[test]
     fn the_life_varies_within_its_bounds() {
-        let minter = Minter::new().unwrap();
+        let minter = Minter::new(LIFE_S).unwrap();
         let lives: HashSet<u64> = (0..64).map(|_| minted(&minter).expires_in).collect();
         assert!(lives.len() > 1);
         assert!(lives.iter().all(|life| LIFE_S.contains(life)));
@@ -240,14 +392,14 @@ mod tests {
 
     #[test]
     fn a_token_of_another_broker_is_refused() {
-        let issued = minted(&Minter::new().unwrap());
-        let other = Minter::new().unwrap();
+        let issued = minted(&Minter::new(LIFE_S).unwrap());
+        let other = Minter::new(LIFE_S).unwrap();
         assert!(other.verify(&issued.access_token, NOW).is_none());
     }
 
     #[test]
     fn no_bit_of_a_token_can_be_changed() {
-        let minter = Minter::new().unwrap();
+        let minter = Minter::new(LIFE_S).unwrap();
         let bytes = URL_SAFE_NO_PAD
             .decode(minted(&minter).access_token)
             .unwrap();
@@ -261,7 +413,7 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused() {
-        let minter = Minter::new().unwrap();
+        let minter = Minter::new(LIFE_S).unwrap();
         let token = minted(&minter).access_token;
         for text in [
             String::new(),
@@ -277,13 +429,74 @@ mod tests {
     }
 
     #[test]
+    fn a_signed_token_says_the_same_and_is_good_here_alone() {
+        let minter = || {
+            let mut minter = Minter::new(LIFE_S).unwrap();
+            minter.sign_with(SignedTokens::new("http://127.0.0.1:1").unwrap());
+            minter
+        };
+        let (own, other) = (minter(), minter());
+        let issued = minted(&own);
+        let grant = own.verify(&issued.access_token, NOW).unwrap();
+        assert_eq!((grant.app, grant.as_user), (7, true));
+        assert_eq!(grant.subject, Subject::User("4711".into()));
+        assert_eq!(grant.scopes, Scopes::ALL);
+        let end = NOW + issued.expires_in;
+        assert_eq!(grant.expires_at, end);
+        assert!(own.verify(&issued.access_token, end).is_none());
+        assert!(other.verify(&issued.access_token, NOW).is_none());
+        let (signed, _) = issued.access_token.rsplit_once('.').unwrap();
+        for forged in [
+            format!("{signed}."),
+            signed.into(),
+            format!("{signed}.AAAA"),
+        ] {
+            assert!(own.verify(&forged, NOW).is_none());
+        }
+    }
+
+    #[test]
     fn an_overlong_subject_gets_no_token() {
-        let minter = Minter::new().unwrap();
+        let minter = Minter::new(LIFE_S).unwrap();
         let longest = "1".repeat(MAX_SUBJECT);
-        assert!(minter.mint(1, SubjectKind::User, &longest, NOW).is_ok());
+        assert!(minter.mint(&wish(SubjectKind::User, &longest), NOW).is_ok());
         for len in [MAX_SUBJECT + 1, 255, 256, 4096] {
             let subject = "1".repeat(len);
-            assert!(minter.mint(1, SubjectKind::User, &subject, NOW).is_err());
+            assert!(
+                minter
+                    .mint(&wish(SubjectKind::User, &subject), NOW)
+                    .is_err()
+            );
         }
+    }
+
+    #[test]
+    fn a_narrowed_token_names_its_parent_and_dies_with_it() {
+        let minter = Minter::new(LIFE_S).unwrap();
+        let parent = minter.verify(&minted(&minter).access_token, NOW).unwrap();
+        let late = parent.expires_at - 5;
+        let resource = "https://api.example.com/2.0/files/1";
+        let issued = minter
+            .mint(
+                &Wish {
+                    scopes: Scopes::narrowed(["item_preview"]).unwrap(),
+                    as_user: false,
+                    resource: Some(resource),
+                    parent: Some(&parent),
+                    ..wish(SubjectKind::User, "4711")
+                },
+                late,
+            )
+            .unwrap();
+        assert_eq!(issued.expires_in, 5);
+        let bare = issued.access_token.strip_prefix("1!").unwrap();
+        assert!(minter.verify(bare, late).is_none());
+        let grant = minter.verify(&issued.access_token, late).unwrap();
+        assert_eq!(grant.root, parent.id);
+        assert_eq!(grant.resource.as_deref(), Some(resource));
+        assert_eq!(grant.scopes.to_string(), "item_preview");
+        assert!(grant.is_narrowed() && !grant.as_user);
+        let forged = format!("1!{}", minted(&minter).access_token);
+        assert!(minter.verify(&forged, NOW).is_none());
     }
 }

@@ -62,7 +62,8 @@ pub(super) struct AppFlags {
     #[arg(long, value_name = "ID")]
     user: Option<String>,
 
-    /// The provider: box, google, rfc7523, or a profile in a TOML file.
+    /// The provider: box, google, salesforce, docusign, okta, auth0, entra,
+    /// github, rfc7523, private_key_jwt, or a profile in a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "box")]
     profile: String,
 
@@ -74,14 +75,22 @@ pub(super) struct AppFlags {
     #[arg(long, value_name = "NAME", default_value = "RS256")]
     algorithm: Algorithm,
 
-    /// The signing backend; see `mintmark backends`.
-    #[arg(long, value_name = "NAME", default_value = "aws-lc-rs")]
-    backend: String,
+    /// The signing backend, in place of the fastest for the work; see
+    /// `mintmark backends`.
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
 
     /// The lifetime of assertions, in place of the profile's.
     #[arg(long, value_name = "SPAN")]
     lifetime: Option<Span>,
 }
+
+/// The backend that signs single assertions: the fastest library that takes
+/// every algorithm.
+pub(super) const USUAL_BACKEND: &str = "aws-lc-rs";
+
+/// The backend that signs many assertions at once.
+pub(super) const BULK_BACKEND: &str = "batch";
 
 /// What the flags stand for.
 pub(super) struct Bound {
@@ -98,9 +107,10 @@ pub(super) struct Bound {
 impl AppFlags {
     /// Reads the credential, opens its key and binds both to the provider.
     ///
-    /// `url` is the endpoint that other flags give. Remarks about files go to
-    /// standard error.
-    pub fn bind(&self, url: Option<&str>) -> Result<Bound, Failure> {
+    /// `url` is the endpoint that other flags give. `preferred` signs if no
+    /// flag names a backend and if it takes the key; the usual library does
+    /// otherwise. Remarks about files go to standard error.
+    pub fn bind(&self, url: Option<&str>, preferred: &str) -> Result<Bound, Failure> {
         let profile = Profile::find(&self.profile).map_err(Failure::usage)?;
         if let Some(lifetime) = self.lifetime
             && lifetime > profile.longest_lifetime
@@ -112,11 +122,14 @@ impl AppFlags {
         }
         let credential = self.credential()?;
         let key = credential.key.open().map_err(Failure::usage)?;
-        let token_url = url
+        let variables: BTreeMap<_, _> = self.variables.iter().cloned().collect();
+        let token_url = match url
             .map(str::to_owned)
             .or_else(|| credential.token_url.clone())
-            .or_else(|| profile.token_url.clone());
-        let variables: BTreeMap<_, _> = self.variables.iter().cloned().collect();
+        {
+            Some(url) => Some(url),
+            None => profile.endpoint(&variables).map_err(Failure::usage)?,
+        };
         let mut app = App::new(
             &credential,
             &profile,
@@ -137,19 +150,26 @@ impl AppFlags {
                 .unwrap_or_else(|| Subject::user(&credential.client_id)),
         };
         Ok(Bound {
-            signer: self.signer(&key)?,
+            signer: self.signer(&key, preferred)?,
             app,
             subject,
             token_url,
         })
     }
 
-    fn signer(&self, key: &PrivateKey) -> Result<Arc<dyn Signer>, Failure> {
-        Registry::compiled()
-            .get(&self.backend)
-            .map_err(Failure::usage)?
-            .load(key, self.algorithm)
-            .map_err(Failure::usage)
+    fn signer(&self, key: &PrivateKey, preferred: &str) -> Result<Arc<dyn Signer>, Failure> {
+        let registry = Registry::compiled();
+        let load = |name: &str| {
+            registry
+                .get(name)
+                .map_err(Failure::usage)?
+                .load(key, self.algorithm)
+                .map_err(Failure::usage)
+        };
+        match &self.backend {
+            Some(name) => load(name),
+            None => load(preferred).or_else(|_| load(USUAL_BACKEND)),
+        }
     }
 
     fn credential(&self) -> Result<Credential, Failure> {

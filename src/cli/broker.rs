@@ -4,20 +4,26 @@ use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::broker_orders::OrderFlags;
 use super::{Exit, Failure};
+use crate::broker::directory::Directory;
+use crate::broker::token::LIFE_S;
 use crate::broker::{
     AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, RateLimit, Stats,
     UserRegistration,
 };
 use crate::credential::generate::{self, RsaBits};
-use crate::credential::{PassphraseSource, Sealing, Source, load};
+use crate::credential::{PassphraseSource, Sealing, Secret, Source, load};
+use crate::error::Chain;
 use crate::signer::{PrivateKey, PublicKey};
+use crate::units::Span;
 
 /// How long requests under way may take to end after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -26,8 +32,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     mintmark broker --write-config app.json --user 12345\n  \
-    mintmark broker --app app.json --public-key public.pem --listen 127.0.0.1:8080\n\n\
+    mintmark broker --app app.json --public-key public.pem --listen 127.0.0.1:8080\n  \
+    mintmark broker --registry apps.db\n\n\
     The first line of output is the broker's address.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Flags {
     /// The address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
@@ -42,7 +50,7 @@ pub(super) struct Flags {
     #[arg(
         long,
         value_name = "FILE",
-        required_unless_present = "write_config",
+        required_unless_present_any = ["write_config", "registry"],
         conflicts_with = "write_config"
     )]
     app: Option<PathBuf>,
@@ -55,6 +63,16 @@ pub(super) struct Flags {
     /// Generate an app and write its configuration file here.
     #[arg(long, value_name = "FILE")]
     write_config: Option<PathBuf>,
+
+    /// Serve the apps and users of this registry as well, and follow its
+    /// changes; see `mintmark app`. SIGHUP reads it at once.
+    #[arg(long, value_name = "FILE")]
+    registry: Option<PathBuf>,
+
+    /// Serve the registry for administration at /admin/v1 (JSON, described
+    /// by /admin/v1/openapi.json); the secret is printed at the start.
+    #[arg(long, requires = "registry")]
+    admin: bool,
 
     /// The size of the generated key: 2048, 3072 or 4096 bits.
     #[arg(
@@ -90,6 +108,18 @@ pub(super) struct Flags {
     #[arg(long)]
     spare_refused_jti: bool,
 
+    /// Issue access tokens that anybody can verify (RFC 9068), at the cost of
+    /// a signature each.
+    #[arg(long)]
+    signed_tokens: bool,
+
+    /// How long tokens live, in place of 3600 to 4300 seconds.
+    #[arg(long, value_name = "SPAN")]
+    token_life: Option<Span>,
+
+    #[command(flatten)]
+    orders: OrderFlags,
+
     /// Print one line of JSON in place of the address.
     #[arg(long)]
     json: bool,
@@ -97,26 +127,35 @@ pub(super) struct Flags {
 
 pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     let app = match (&flags.app, &flags.write_config) {
-        (Some(path), _) => registered(path, flags.public_key.as_deref())?,
-        (None, Some(path)) => generated(path, flags.bits)?,
-        (None, None) => return Err(Failure::usage("give --app or --write-config")),
+        (Some(path), _) => Some(registered(path, flags.public_key.as_deref())?),
+        (None, Some(path)) => Some(generated(path, flags.bits)?),
+        (None, None) => None,
     };
-    let managed = |id: &String| UserRegistration::managed(id, &app.enterprise_id);
-    let of_app = |id: &String| UserRegistration::of_app(id, &app.client_id);
-    let users = flags.users.iter().map(managed);
+    let directory = flags.registry.as_deref().map(Directory::open).transpose();
+    let directory = directory.map_err(Failure::usage)?.map(Arc::new);
+    let admin_secret = flags.admin.then(generate::passphrase).transpose();
+    let admin_secret = admin_secret.map_err(Failure::failed)?;
     let config = BrokerConfig {
         listen: flags.listen,
         allow_non_loopback: flags.insecure_http,
-        users: users.chain(flags.app_users.iter().map(of_app)).collect(),
-        apps: vec![app.clone()],
+        users: users(flags, app.as_ref())?,
+        apps: app.iter().cloned().collect(),
+        directory,
+        admin_secret: admin_secret.clone(),
         behaviour: Behaviour {
             remembers_refused_jti: !flags.spare_refused_jti,
             rate_limit: flags.rate_limit.map(|per_s| RateLimit {
                 per_s,
                 burst: flags.burst,
             }),
+            signed_tokens: flags.signed_tokens,
+            token_life_s: flags.token_life.map_or(LIFE_S, |life| {
+                let seconds = life.0.as_secs().max(1);
+                seconds..=seconds
+            }),
             ..Behaviour::default()
         },
+        orders: flags.orders.orders()?,
         threads: flags.threads,
         ..BrokerConfig::default()
     };
@@ -125,26 +164,60 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::failed)?;
-    let (mut interrupt, mut terminate) = {
+    let (mut interrupt, mut terminate, mut hang_up) = {
         let _inside = waiting.enter();
         (
             signal(SignalKind::interrupt()).map_err(Failure::failed)?,
             signal(SignalKind::terminate()).map_err(Failure::failed)?,
+            signal(SignalKind::hangup()).map_err(Failure::failed)?,
         )
     };
     let broker = Broker::start(config).map_err(|error| match error {
-        BrokerError::NotLoopback(_) | BrokerError::Registry(_) => Failure::usage(error),
+        BrokerError::NotLoopback(_) | BrokerError::Registry(_) | BrokerError::Directory(_) => {
+            Failure::usage(error)
+        }
         _ => Failure::failed(error),
     })?;
-    announce(flags, &app, &broker).map_err(Failure::failed)?;
+    announce(flags, app.as_ref(), admin_secret.as_ref(), &broker).map_err(Failure::failed)?;
     waiting.block_on(async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = hang_up.recv() => reload(&broker),
+            }
         }
     });
     summarise(&broker.stop(DRAIN));
     Ok(Exit::Success)
+}
+
+/// Describes the users that flags name, all of whom belong to the one app.
+fn users(flags: &Flags, app: Option<&AppRegistration>) -> Result<Vec<UserRegistration>, Failure> {
+    let (managed, of_app) = (&flags.users, &flags.app_users);
+    let Some(app) = app else {
+        if managed.is_empty() && of_app.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = "--user and --app-user belong to --app or --write-config; \
+                      `mintmark app users` adds users to a registry";
+        return Err(Failure::usage(wanted));
+    };
+    let managed = managed
+        .iter()
+        .map(|id| UserRegistration::managed(id, &app.enterprise_id));
+    let of_app = of_app
+        .iter()
+        .map(|id| UserRegistration::of_app(id, &app.client_id));
+    Ok(managed.chain(of_app).collect())
+}
+
+/// Reads the registry now; one that cannot be read changes nothing.
+fn reload(broker: &Broker) {
+    match broker.refresh() {
+        Ok(_) => eprintln!("mintmark: the registry was read"),
+        Err(error) => eprintln!("mintmark: {}", Chain(&error)),
+    }
 }
 
 /// Describes the app of a configuration file.
@@ -211,15 +284,22 @@ fn public_half(key: &PrivateKey) -> Result<PublicKey, Failure> {
 }
 
 /// Says where the broker listens, in one line that is written at once.
-fn announce(flags: &Flags, app: &AppRegistration, broker: &Broker) -> std::io::Result<()> {
+fn announce(
+    flags: &Flags,
+    app: Option<&AppRegistration>,
+    admin_secret: Option<&Secret>,
+    broker: &Broker,
+) -> std::io::Result<()> {
     let mut out = stdout().lock();
     if flags.json {
         let line = json!({
             "url": broker.url(),
             "token_url": broker.token_url(),
-            "client_id": app.client_id,
-            "enterprise_id": app.enterprise_id,
-            "key_id": app.keys.first().map(|key| &key.kid),
+            "client_id": app.map(|app| &app.client_id),
+            "enterprise_id": app.map(|app| &app.enterprise_id),
+            "key_id": app.and_then(|app| app.keys.first()).map(|key| &key.kid),
+            "registry": flags.registry,
+            "admin_secret": admin_secret.map(Secret::expose),
             "config": flags.app.as_ref().or(flags.write_config.as_ref()),
             "pid": std::process::id(),
             "worker_threads": broker.worker_threads(),
@@ -227,6 +307,9 @@ fn announce(flags: &Flags, app: &AppRegistration, broker: &Broker) -> std::io::R
         writeln!(out, "{line}")?;
     } else {
         writeln!(out, "{}", broker.url())?;
+        if let Some(secret) = admin_secret {
+            eprintln!("mintmark: the admin secret is {}", secret.expose());
+        }
     }
     out.flush()
 }

@@ -11,12 +11,15 @@ use crate::load::assertions::Mode;
 use crate::load::objective::Objective;
 use crate::load::transport::Kind;
 use crate::scenario::open::{Connecting, Ramp};
-use crate::scenario::{BrokerTarget, Credentials, Generate, Load, Open, Scenario, Signing, Target};
+use crate::scenario::{
+    BrokerTarget, Closed, Credentials, Generate, Load, Open, Scenario, Signing, Target,
+};
 use crate::signer::Algorithm;
 use crate::units::Span;
 
 /// Asks an endpoint for tokens at a given rate.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag of its own.
 #[command(after_help = "Examples:\n  \
     mintmark load --rate 1000 --duration 10s\n  \
     mintmark load --rate 200 --url http://127.0.0.1:8080 --config app.json --objective 'p99<50ms'\n  \
@@ -26,8 +29,12 @@ use crate::units::Span;
     4 the run measured the generator more than its target.")]
 pub(super) struct Flags {
     /// Requests per second.
-    #[arg(long, value_name = "PER_S", required_unless_present = "ramp")]
+    #[arg(long, value_name = "PER_S", required_unless_present_any = ["ramp", "saturate"])]
     rate: Option<f64>,
+
+    /// No rate: each connection sends again as soon as it has its answer.
+    #[arg(long, conflicts_with_all = ["rate", "ramp"])]
+    saturate: bool,
 
     /// Go from one rate to another within the duration.
     #[arg(long, value_name = "FROM:TO", value_parser = ramp, conflicts_with = "rate")]
@@ -184,6 +191,7 @@ fn scenario(flags: &Flags) -> Scenario {
             broker: (!has_url).then_some(BrokerTarget {
                 users: None,
                 threads: None,
+                rate_limit: None,
             }),
             url: flags.url.clone(),
             profile: flags.profile.clone(),
@@ -213,8 +221,11 @@ fn scenario(flags: &Flags) -> Scenario {
             compare: None,
         },
         load: Load {
-            closed: None,
-            open: Some(Open {
+            closed: flags.saturate.then_some(Closed {
+                workers: flags.connections,
+                think: None,
+            }),
+            open: (!flags.saturate).then(|| Open {
                 per_s: flags.rate,
                 ramp: flags.ramp,
                 arrival: Some(if flags.even {

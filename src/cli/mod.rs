@@ -5,10 +5,12 @@
 //! else to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod app;
 mod app_flags;
 mod backends;
 mod bench;
 mod broker;
+mod broker_orders;
 mod capacity;
 mod load;
 mod run;
@@ -39,7 +41,8 @@ enum Verb {
     Scenario(scenario::Flags),
     Bench(Box<bench::Flags>),
     Backends(backends::Flags),
-    Broker(broker::Flags),
+    Broker(Box<broker::Flags>),
+    App(app::Flags),
     Sign(sign::Flags),
     Token(token::Flags),
 }
@@ -68,6 +71,7 @@ pub fn main() -> Exit {
         Verb::Bench(flags) => bench::run(flags),
         Verb::Backends(flags) => backends::run(flags),
         Verb::Broker(flags) => broker::run(flags),
+        Verb::App(flags) => app::run(flags),
         Verb::Sign(flags) => sign::run(flags),
         Verb::Token(flags) => token::run(flags),
     };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::app_flags::AppFlags;
+use super::app_flags::{AppFlags, BULK_BACKEND, USUAL_BACKEND};
 use super::{Exit, Failure};
 use crate::assertion::bulk::{BulkError, write_lines};
 use crate::clock::SystemClock;
@@ -40,7 +40,13 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
-    let bound = flags.app.bind(flags.url.as_deref())?;
+    // One assertion fills no batch.
+    let preferred = if flags.count > 1 {
+        BULK_BACKEND
+    } else {
+        USUAL_BACKEND
+    };
+    let bound = flags.app.bind(flags.url.as_deref(), preferred)?;
     let threads = match flags.threads {
         Some(threads) => threads.get(),
         None => std::thread::available_parallelism().map_or(1, usize::from),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
-use super::app_flags::AppFlags;
+use super::app_flags::{AppFlags, USUAL_BACKEND};
 use super::{Exit, Failure, print_json};
 use crate::clock::SystemClock;
 use crate::token::{Client, Exchange, Retry};
@@ -39,7 +39,7 @@ pub(super) struct Flags {
 
 pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     let url = flags.url.as_deref().map(crate::oauth::endpoint_of);
-    let bound = flags.app.bind(url.as_deref())?;
+    let bound = flags.app.bind(url.as_deref(), USUAL_BACKEND)?;
     let url = bound
         .token_url
         .ok_or_else(|| Failure::usage("the profile names no token endpoint, expected --url"))?;

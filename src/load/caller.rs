@@ -24,9 +24,9 @@ pub struct Shared {
     pub sealed: SealedKey,
     /// Its key, opened.
     pub key: Arc<PrivateKey>,
-    /// The backend that signs.
+    /// The backend that a worker hands its key to for every assertion.
     pub backend: Arc<dyn Backend>,
-    /// The key in the backend's own form.
+    /// The key object that workers keep, or the mint that gathers for it.
     pub signer: Arc<dyn Signer>,
     /// The token endpoint.
     pub url: String,

@@ -87,8 +87,9 @@ pub struct Progress {
 /// Runs a closed loop to its end, or until `stop` is set.
 ///
 /// `make` makes the caller of a worker, on the worker's own thread, before
-/// the loop begins. `broker_tids` are threads of this process whose processor
-/// time is accounted for apart. `tell` hears of progress.
+/// the loop begins. `helpers` are threads that work for the workers, such as
+/// those of a mint, whose processor time is the client's; that of `broker`'s
+/// threads is accounted for apart. `tell` hears of progress.
 ///
 /// # Errors
 ///
@@ -97,7 +98,7 @@ pub struct Progress {
 pub fn run_closed<C, E>(
     plan: &ClosedPlan,
     make: impl Fn(usize) -> Result<C, E> + Sync,
-    broker_tids: &[i32],
+    OtherThreads { helpers, broker }: OtherThreads<'_>,
     stop: &AtomicBool,
     mut tell: impl FnMut(Progress),
 ) -> Result<Measured, LoadError>
@@ -129,19 +130,20 @@ where
         // From here on the only senders are the workers' own: if one dies
         // before it reports, the loop below ends instead of waiting.
         drop(report);
-        let mut tids = Vec::new();
+        let mut tids = helpers.to_vec();
+        let all = plan.workers + helpers.len();
         for ready in &reports {
             tids.push(ready?);
-            if tids.len() == plan.workers {
+            if tids.len() == all {
                 break;
             }
         }
-        if tids.len() < plan.workers {
+        if tids.len() < all {
             return Err(LoadError::Panic);
         }
         let origin = Instant::now();
         let _ = signals.send(Signal::Start(origin));
-        let watched = watch_over(plan, &live, origin, &tids, broker_tids, stop, &mut tell);
+        let watched = watch_over(plan, &live, origin, &tids, broker, stop, &mut tell);
         let ended = Instant::now();
         let _ = signals.send(Signal::Finish);
         let drain = if watched.was_stopped {
@@ -176,6 +178,15 @@ where
             was_stopped: watched.was_stopped,
         })
     })
+}
+
+/// Threads of this process besides the workers', by the kernel's numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OtherThreads<'a> {
+    /// Threads that work for the workers.
+    pub helpers: &'a [i32],
+    /// Threads of an embedded broker.
+    pub broker: &'a [i32],
 }
 
 /// What the workers are told.
@@ -416,7 +427,10 @@ mod tests {
         let make = |_| Ok::<_, Infallible>(Slow(Duration::from_millis(5)));
         let stop = AtomicBool::new(false);
         let mut last = None;
-        let measured = run_closed(&plan(3, 150), make, &[], &stop, |p| last = Some(p)).unwrap();
+        let measured = run_closed(&plan(3, 150), make, OtherThreads::default(), &stop, |p| {
+            last = Some(p);
+        })
+        .unwrap();
         let calls = measured.outcomes["answered"];
         assert!(calls > 0);
         assert_eq!(measured.latencies.response.count(), calls);
@@ -440,7 +454,7 @@ mod tests {
         let stop = AtomicBool::new(false);
         let mut plan = plan(4, 50);
         plan.warm_up = Duration::ZERO;
-        let measured = run_closed(&plan, make, &[], &stop, |_| ()).unwrap();
+        let measured = run_closed(&plan, make, OtherThreads::default(), &stop, |_| ()).unwrap();
         assert_eq!(measured.abandoned, 4);
         assert!(measured.outcomes.is_empty());
     }
@@ -449,11 +463,17 @@ mod tests {
     fn a_stop_ends_the_run_with_what_there_is() {
         let make = |_| Ok::<_, Infallible>(Slow(Duration::from_millis(1)));
         let stop = AtomicBool::new(false);
-        let measured = run_closed(&plan(2, 60_000), make, &[], &stop, |progress| {
-            if progress.answered > 50 {
-                stop.store(true, Ordering::Relaxed);
-            }
-        })
+        let measured = run_closed(
+            &plan(2, 60_000),
+            make,
+            OtherThreads::default(),
+            &stop,
+            |progress| {
+                if progress.answered > 50 {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            },
+        )
         .unwrap();
         assert!(measured.was_stopped);
         assert!(measured.outcomes["answered"] > 0);
@@ -465,7 +485,14 @@ mod tests {
         let make = |_| Ok::<_, Infallible>(Slow(Duration::from_millis(1)));
         let stop = AtomicBool::new(true);
         for _ in 0..50 {
-            let measured = run_closed(&plan(4, 60_000), make, &[], &stop, |_| ()).unwrap();
+            let measured = run_closed(
+                &plan(4, 60_000),
+                make,
+                OtherThreads::default(),
+                &stop,
+                |_| (),
+            )
+            .unwrap();
             assert!(measured.was_stopped);
         }
     }
@@ -480,7 +507,14 @@ mod tests {
             }
         };
         let stop = AtomicBool::new(false);
-        let error = run_closed(&plan(3, 1_000), make, &[], &stop, |_| ()).unwrap_err();
+        let error = run_closed(
+            &plan(3, 1_000),
+            make,
+            OtherThreads::default(),
+            &stop,
+            |_| (),
+        )
+        .unwrap_err();
         assert!(matches!(error, LoadError::Caller(_)), "{error}");
     }
 }

@@ -119,18 +119,15 @@ impl Collector {
         let mut joined: BTreeMap<u64, OpenSlice> = BTreeMap::new();
         for mut slice in std::mem::take(&mut self.kept) {
             let start_ns = slice.start_ns / length_ns * length_ns;
-            match joined.get_mut(&start_ns) {
-                Some(whole) => {
-                    whole.scheduled += slice.scheduled;
-                    for of in &slice.outcomes {
-                        join(&mut whole.outcomes, &of.outcome, &Sets::unpack(&of.stages));
-                    }
+            if let Some(whole) = joined.get_mut(&start_ns) {
+                whole.scheduled += slice.scheduled;
+                for of in &slice.outcomes {
+                    join(&mut whole.outcomes, &of.outcome, &Sets::unpack(&of.stages));
                 }
-                None => {
-                    slice.start_ns = start_ns;
-                    slice.length_ns = length_ns;
-                    joined.insert(start_ns, slice);
-                }
+            } else {
+                slice.start_ns = start_ns;
+                slice.length_ns = length_ns;
+                joined.insert(start_ns, slice);
             }
         }
         self.kept = joined.into_values().collect();
@@ -171,7 +168,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::load::open::Numbered;
+    use crate::load::crew::Numbered;
     use crate::load::tally::{Parts, Tally};
     use crate::record::Outcome;
 

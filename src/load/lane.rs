@@ -296,7 +296,8 @@ impl Lane {
                     .saturating_sub(job.observed_ns)
                     .saturating_sub(signing_wait.unwrap_or_default()),
                 receive_lag: timings.receive_lag_ns,
-                signing: Some(signing),
+                // A repeated assertion was signed for another request.
+                signing: (signing > 0).then_some(signing),
                 signing_wait,
                 is_under_run,
                 first_byte: timings

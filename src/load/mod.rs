@@ -25,13 +25,18 @@ pub mod calibrate;
 pub mod caller;
 mod closed;
 mod collect;
+mod crew;
 mod health;
 mod lane;
+mod measured;
 pub mod objective;
 pub mod open;
+mod open_plan;
 pub mod pacer;
 pub mod population;
+mod prepare;
 mod recorder;
+mod supervise;
 mod tally;
 pub mod transport;
 pub mod verdict;
@@ -39,7 +44,7 @@ pub mod verdict;
 use std::future::Future;
 use std::time::Duration;
 
-pub use self::closed::{ClosedPlan, LoadError, Measured, Progress, run_closed};
+pub use self::closed::{ClosedPlan, LoadError, Measured, OtherThreads, Progress, run_closed};
 pub use self::open::{OpenMeasured, OpenPlan, run_open};
 use crate::record::Outcome;
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use super::open::Numbered;
+use super::crew::Numbered;
 use super::transport::Opened;
 use crate::record::{Histogram, Outcome, Packed, Stages};
 
@@ -357,6 +357,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
+    #[allow(clippy::type_complexity)] // The tally and both ends of its ways.
     fn tally() -> (
         Tally,
         Receiver<(usize, Box<SliceTally>)>,

@@ -18,12 +18,30 @@ pub use self::refusal::Refusal;
 /// The `grant_type` of an assertion used as a grant (RFC 7523 §2.1).
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
+/// The `grant_type` of a client's own credentials (RFC 6749 §4.4.2).
+pub const CLIENT_CREDENTIALS: &str = "client_credentials";
+
+/// The `grant_type` of an exchange for a narrower token (RFC 8693 §2.1).
+pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+/// The type of an access token in an exchange (RFC 8693 §3).
+pub const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// The `client_assertion_type` of a JWT (RFC 7523 §2.2).
+pub const CLIENT_ASSERTION_JWT: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 /// The audience that every official SDK of the provider puts into its
 /// assertions, wherever their requests are sent.
 pub const BOX_AUDIENCE: &str = "https://api.box.com/oauth2/token";
 
 /// The path of the token endpoint.
 pub const TOKEN_PATH: &str = "/oauth2/token";
+
+/// The path at which tokens are revoked.
+pub const REVOKE_PATH: &str = "/oauth2/revoke";
+
+/// The path at which tokens are looked into.
+pub const INTROSPECT_PATH: &str = "/oauth2/introspect";
 
 /// Completes the address of a server to that of its token endpoint.
 ///

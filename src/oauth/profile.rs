@@ -16,10 +16,20 @@ use crate::assertion::{Bindings, Template, TemplateError};
 use crate::signer::Algorithm;
 use crate::units::Span;
 
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 10] = [
     ("box", include_str!("profiles/box.toml")),
     ("google", include_str!("profiles/google.toml")),
+    ("salesforce", include_str!("profiles/salesforce.toml")),
+    ("docusign", include_str!("profiles/docusign.toml")),
+    ("okta", include_str!("profiles/okta.toml")),
+    ("auth0", include_str!("profiles/auth0.toml")),
+    ("entra", include_str!("profiles/entra.toml")),
+    ("github", include_str!("profiles/github.toml")),
     ("rfc7523", include_str!("profiles/rfc7523.toml")),
+    (
+        "private_key_jwt",
+        include_str!("profiles/private_key_jwt.toml"),
+    ),
 ];
 
 /// A provider of token endpoints.
@@ -28,9 +38,13 @@ const BUILT_IN: [(&str, &str); 3] = [
 pub struct Profile {
     /// The name by which flags and scenarios call it.
     pub name: String,
-    /// The token endpoint, where the provider has only one.
+    /// The token endpoint, where the provider's clients all have the same one
+    /// but for variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_url: Option<String>,
+    /// How the assertion is delivered.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// The lifetime of an assertion unless told otherwise.
     pub lifetime: Span,
     /// The longest lifetime that the provider accepts.
@@ -46,6 +60,45 @@ pub struct Profile {
     pub variables: BTreeMap<String, String>,
     /// The fields of the token request, in order.
     pub form: Map<String, Value>,
+    /// Where the answer holds what.
+    #[serde(default)]
+    pub response: Response,
+}
+
+/// How an assertion is delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// In a form, as a grant or as client authentication (RFC 7523 §2).
+    #[default]
+    Form,
+    /// In the `Authorization` header (RFC 6750 §2.1); there is no form.
+    Bearer,
+}
+
+/// Where an answer holds what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Response {
+    /// The member that is the token.
+    pub token: String,
+    /// The member that is its lifetime in seconds, if the answer tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+    /// The member that is the end of its life, RFC 3339, if the answer tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+impl Default for Response {
+    /// The answer of RFC 6749 §5.1.
+    fn default() -> Self {
+        Self {
+            token: "access_token".to_owned(),
+            expires_in: Some("expires_in".to_owned()),
+            expires_at: None,
+        }
+    }
 }
 
 impl Profile {
@@ -115,6 +168,22 @@ impl Profile {
         bindings
     }
 
+    /// Returns the provider's token endpoint with `over` set on top of its
+    /// variables, if it has one of its own.
+    ///
+    /// # Errors
+    ///
+    /// The endpoint holds a variable that is not set.
+    pub fn endpoint(
+        &self,
+        over: &BTreeMap<String, String>,
+    ) -> Result<Option<String>, ProfileError> {
+        match &self.token_url {
+            Some(text) => Ok(self.bindings(over).fill(text)?),
+            None => Ok(None),
+        }
+    }
+
     /// Lays the form out for an app.
     ///
     /// # Errors
@@ -130,11 +199,29 @@ impl Profile {
         let room = 3 * (4096 + client_secret.map_or(0, str::len));
         let mut before = Zeroizing::new(String::with_capacity(room));
         let mut after = Zeroizing::new(String::with_capacity(room));
+        if self.delivery == Delivery::Bearer {
+            return match self.form.keys().next() {
+                None => Ok(Form {
+                    before,
+                    after,
+                    delivery: self.delivery,
+                }),
+                Some(field) => Err(ProfileError::BearerForm(field.clone())),
+            };
+        }
         let mut is_behind = false;
         for (name, value) in &self.form {
             let text = value
                 .as_str()
                 .ok_or_else(|| ProfileError::FormValue(name.clone()))?;
+            let filled = match text {
+                "{assertion}" | "{client_secret}" => None,
+                text => match bindings.fill(text)? {
+                    Some(filled) => Some(filled),
+                    // An optional variable that is not set.
+                    None => continue,
+                },
+            };
             let half = if is_behind { &mut after } else { &mut before };
             if is_behind || !half.is_empty() {
                 half.push('&');
@@ -148,14 +235,17 @@ impl Profile {
                     let secret = client_secret.ok_or(ProfileError::NoSecret)?;
                     half.extend(form_urlencoded::byte_serialize(secret.as_bytes()));
                 }
-                text => {
-                    let filled = bindings.fill(text)?.unwrap_or_default();
-                    half.extend(form_urlencoded::byte_serialize(filled.as_bytes()));
-                }
+                _ => half.extend(form_urlencoded::byte_serialize(
+                    filled.unwrap_or_default().as_bytes(),
+                )),
             }
         }
         if is_behind {
-            Ok(Form { before, after })
+            Ok(Form {
+                before,
+                after,
+                delivery: self.delivery,
+            })
         } else {
             Err(ProfileError::Assertion)
         }
@@ -167,9 +257,16 @@ impl Profile {
 pub struct Form {
     before: Zeroizing<String>,
     after: Zeroizing<String>,
+    delivery: Delivery,
 }
 
 impl Form {
+    /// Says how the assertion is delivered; a bearer has no body.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
     /// Returns the length of the body without the assertion, in bytes.
     #[must_use]
     pub fn len_around(&self) -> usize {
@@ -222,6 +319,9 @@ pub enum ProfileError {
     /// A variable of the form is not set.
     #[error("the form cannot be filled in")]
     Template(#[from] TemplateError),
+    /// There is a form beside a bearer.
+    #[error("the form has the field {0:?}, expected none where the assertion is the bearer")]
+    BearerForm(String),
     /// A field of the form is no text.
     #[error("the form's field {0:?} is not a text, expected a value in quotes")]
     FormValue(String),

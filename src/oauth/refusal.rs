@@ -59,10 +59,21 @@ pub enum Refusal {
     MalformedAssertion,
     /// A scope is asked for that the parent token does not hold.
     InvalidScope,
+    /// The token to be narrowed is not one, or not the client's.
+    InvalidSubjectToken,
+    /// The resource to narrow a token to is not an address, or another one
+    /// than before.
+    InvalidResource,
+    /// `token` is missing.
+    MissingToken,
     /// Too many requests.
     RateLimited,
     /// The endpoint cannot answer now.
     Overloaded,
+    /// The endpoint failed.
+    ServerError,
+    /// What stands before the endpoint failed.
+    BadGateway,
     /// `assertion` is missing.
     MissingAssertion,
     /// A parameter occurs twice (RFC 6749 §3.2).
@@ -172,7 +183,7 @@ impl Refusal {
 }
 
 /// The table, in the order of [`Refusal`]'s variants.
-const TABLE: [(Refusal, Row); 32] = [
+const TABLE: [(Refusal, Row); 37] = [
     (
         Refusal::AppNotAuthorized,
         row(
@@ -311,6 +322,24 @@ const TABLE: [(Refusal, Row); 32] = [
         ),
     ),
     (
+        Refusal::InvalidSubjectToken,
+        whole(
+            "invalid_request",
+            "The subject_token is not a valid access token",
+        ),
+    ),
+    (
+        Refusal::InvalidResource,
+        whole(
+            "invalid_target",
+            "The resource is not the address of one item",
+        ),
+    ),
+    (
+        Refusal::MissingToken,
+        whole("invalid_request", "The token parameter is missing"),
+    ),
+    (
         Refusal::RateLimited,
         row(
             "rate_limit_exceeded",
@@ -326,6 +355,14 @@ const TABLE: [(Refusal, Row); 32] = [
             "The endpoint is overloaded, please try again later",
         )
         .with(StatusCode::SERVICE_UNAVAILABLE),
+    ),
+    (
+        Refusal::ServerError,
+        whole("server_error", "The endpoint failed").with(StatusCode::INTERNAL_SERVER_ERROR),
+    ),
+    (
+        Refusal::BadGateway,
+        whole("server_error", "The endpoint could not be reached").with(StatusCode::BAD_GATEWAY),
     ),
     (
         Refusal::MissingAssertion,

@@ -42,6 +42,13 @@ pub struct RunDocument {
     pub refused: Vec<Refusal>,
     /// The backend that signed the load's assertions.
     pub signed_by: String,
+    /// The backend that signed where the key was opened for every assertion,
+    /// if that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_singly_by: Option<String>,
+    /// How requests of the workers were gathered into batches, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gathered: Option<Gathered>,
     /// The key by which assertions were signed.
     pub key: KeyFacts,
     /// The comparison of the backends for that key.
@@ -76,6 +83,20 @@ impl Tool {
             features: Vec::new(),
         }
     }
+}
+
+/// How single requests for signatures were gathered into batches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gathered {
+    /// Threads that signed.
+    pub threads: usize,
+    /// Batches signed, by the number of requests in them.
+    pub batches: Vec<u64>,
+    /// Requests that were signed by their own callers.
+    pub lent: u64,
+    /// The mean time from a request to the beginning of its signature.
+    pub mean_gathering_ns: Option<u64>,
 }
 
 /// What may be told about a key.

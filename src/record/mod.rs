@@ -14,7 +14,7 @@ pub mod store;
 pub mod warning;
 
 pub use self::document::{
-    CpuTime, Habits, KeyFacts, KeyHabit, Latencies, Phases, Refusal, RunDocument, Slice,
+    CpuTime, Gathered, Habits, KeyFacts, KeyHabit, Latencies, Phases, Refusal, RunDocument, Slice,
     StepRecord, TokenHabit, Tool,
 };
 pub use self::histogram::Histogram;

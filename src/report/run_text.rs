@@ -144,6 +144,25 @@ fn steps(out: &mut String, document: &RunDocument) -> fmt::Result {
         Shown(Duration::from_nanos(first.phases.measured_ns)),
         document.signed_by
     )?;
+    if let Some(gathered) = &document.gathered {
+        let requests: u64 = (0_u64..)
+            .zip(&gathered.batches)
+            .map(|(n, count)| n * count)
+            .sum();
+        let batches: u64 = gathered.batches.iter().sum();
+        writeln!(
+            out,
+            "  gathered by a mint of {} {}, {} at once on average; {} signs where the key is opened per call",
+            gathered.threads,
+            if gathered.threads == 1 {
+                "thread"
+            } else {
+                "threads"
+            },
+            Grouped(requests as f64 / batches.max(1) as f64),
+            document.signed_singly_by.as_deref().unwrap_or("it"),
+        )?;
+    }
     let mut table = Columns::new(
         &[
             "step", "calls/s", "p50", "p90", "p99", "p99.9", "max", "CPU/call", "signed",

@@ -13,6 +13,7 @@ pub mod runner;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -51,8 +52,9 @@ pub struct Scenario {
     /// What the endpoint is to achieve, such as `"p99<50ms,errors<0.1%"`.
     #[schemars(with = "Option<String>")]
     pub objective: Option<Objective>,
-    /// The habits that are compared, one after the other; with the closed
-    /// model.
+    /// The habits that are compared, one after the other, with the closed
+    /// model. Without steps, the closed model is carried by the transports of
+    /// the open one.
     #[serde(rename = "step", default)]
     pub steps: Vec<Step>,
 }
@@ -82,6 +84,18 @@ pub struct BrokerTarget {
     pub users: Option<usize>,
     /// Threads that answer.
     pub threads: Option<usize>,
+    /// The rate above which the broker answers 429.
+    pub rate_limit: Option<RateLimited>,
+}
+
+/// A rate above which a broker answers 429.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimited {
+    /// Requests per second, in the long run.
+    pub per_s: NonZeroU32,
+    /// How many may come at once after a pause.
+    pub burst: NonZeroU32,
 }
 
 /// Where the app and its key come from.
@@ -187,8 +201,12 @@ pub struct Load {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Closed {
-    /// Workers, each on a thread and a connection of its own.
+    /// Workers, each on a connection of its own; with steps, each on a thread
+    /// of its own as well.
     pub workers: usize,
+    /// The pause between an answer and the next call, without steps.
+    #[schemars(with = "Option<String>")]
+    pub think: Option<Span>,
 }
 
 /// One step: the same workers with certain habits.

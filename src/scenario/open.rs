@@ -156,6 +156,11 @@ pub enum RatePlan {
     Pieces(Rate),
     /// Recorded starts.
     Trace(PathBuf),
+    /// No rate: each connection sends again after a pause.
+    Closed {
+        /// The pause.
+        think: Span,
+    },
 }
 
 impl Open {
@@ -250,13 +255,14 @@ impl OpenLoadPlan {
                 source,
             })
         };
-        let arrival = match &self.rate {
-            RatePlan::Pieces(rate) => Arrival::Drawn {
+        let model = match &self.rate {
+            RatePlan::Pieces(rate) => Model::Open(Arrival::Drawn {
                 rate: rate.clone().after_warm_up(load.warm_up.0),
                 spacing: self.arrival,
                 seed: self.seed,
-            },
-            RatePlan::Trace(path) => Arrival::Trace(trace(path, &read(path)?)?),
+            }),
+            RatePlan::Trace(path) => Model::Open(Arrival::Trace(trace(path, &read(path)?)?)),
+            RatePlan::Closed { think } => Model::Closed { think: think.0 },
         };
         let connecting = &self.connecting;
         let limit = |own: Option<Span>| own.unwrap_or(load.timeout).0;
@@ -300,7 +306,7 @@ impl OpenLoadPlan {
                 longest_pause: retry.longest_pause.map_or(Duration::from_secs(60), |s| s.0),
                 honours_retry_after: retry.honour_retry_after.unwrap_or(true),
             }),
-            ..OpenPlan::new(Model::Open(arrival))
+            ..OpenPlan::new(model)
         })
     }
 }

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::open::OpenLoadPlan;
-use super::{Scenario, ScenarioError, Target};
+use super::open::{OpenLoadPlan, RatePlan};
+use super::{RateLimited, Scenario, ScenarioError, Target};
 use crate::credential::generate::RsaBits;
+use crate::load::arrival::Spacing;
 use crate::load::objective::Objective;
 use crate::oauth::endpoint_of;
 use crate::record::Habits;
@@ -59,6 +60,9 @@ pub enum TargetPlan {
         users: usize,
         /// Threads that answer.
         threads: NonZeroUsize,
+        /// The rate above which it answers 429.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rate_limit: Option<RateLimited>,
     },
     /// An endpoint somewhere.
     Url {
@@ -239,16 +243,12 @@ impl Scenario {
                 return Err(wrong(field, span.to_string(), "more than nothing"));
             }
         }
-        if self.steps.is_empty() == self.load.closed.is_some() {
-            let (found, expected) = if self.steps.is_empty() {
-                ("an empty list", "at least one [[step]]")
-            } else {
-                (
-                    "given with the open model",
-                    "none: its workers have no habits",
-                )
-            };
-            return Err(wrong("step", found.into(), expected));
+        if !self.steps.is_empty() && self.load.open.is_some() {
+            return Err(wrong(
+                "step",
+                "given with the open model".into(),
+                "none: its connections have no habits",
+            ));
         }
         Ok(Plan {
             name: self.name.clone(),
@@ -281,10 +281,24 @@ impl Scenario {
         wrong: &impl Fn(&str, String, &str) -> ScenarioError,
     ) -> Result<Option<Box<OpenLoadPlan>>, ScenarioError> {
         let load = &self.load;
-        let Some(open) = &load.open else {
-            return Ok(None);
+        let (rate, arrival, seed, workers) = match (&load.open, &load.closed) {
+            (Some(open), _) => (
+                open.rate(load.measure.0, wrong)?,
+                open.arrival.unwrap_or_default(),
+                open.seed.unwrap_or(1),
+                None,
+            ),
+            (None, Some(closed)) if self.steps.is_empty() => (
+                RatePlan::Closed {
+                    think: closed.think.unwrap_or(Span::from_millis(0)),
+                },
+                Spacing::Even,
+                1,
+                Some(closed.workers),
+            ),
+            _ => return Ok(None),
         };
-        let connections = load.connections.unwrap_or(CONNECTIONS);
+        let connections = workers.or(load.connections).unwrap_or(CONNECTIONS);
         let threads = load.threads.unwrap_or(1);
         let signing_threads = self.signing.threads.unwrap_or(1);
         for (field, found, most) in [
@@ -303,9 +317,9 @@ impl Scenario {
             return Err(wrong("load.zipf", format!("{:?}", load.zipf), "0 to 10"));
         }
         Ok(Some(Box::new(OpenLoadPlan {
-            rate: open.rate(load.measure.0, wrong)?,
-            arrival: open.arrival.unwrap_or_default(),
-            seed: open.seed.unwrap_or(1),
+            rate,
+            arrival,
+            seed,
             connections,
             threads,
             connecting: load.connect.clone().unwrap_or_default(),
@@ -365,11 +379,11 @@ impl Scenario {
                     .as_ref()
                     .and_then(|generate| generate.apps)
                     .unwrap_or(1);
-                if !(1..=MAX_APPS).contains(&apps) || (apps > 1 && self.load.open.is_none()) {
+                if !(1..=MAX_APPS).contains(&apps) || (apps > 1 && !self.steps.is_empty()) {
                     return Err(wrong(
                         "credentials.generate.apps",
                         apps.to_string(),
-                        "1, or up to 1000 with the open model",
+                        "1, or up to 1000 without steps",
                     ));
                 }
                 let weights = generate
@@ -422,7 +436,11 @@ fn target_plan(
             }
             match users.unwrap_or(USERS) {
                 0 => Err(wrong("target.broker.users", "0".into(), "at least 1")),
-                users => Ok(TargetPlan::Broker { users, threads }),
+                users => Ok(TargetPlan::Broker {
+                    users,
+                    threads,
+                    rate_limit: broker.as_ref().and_then(|broker| broker.rate_limit),
+                }),
             }
         }
     }
@@ -434,6 +452,54 @@ mod tests {
 
     use super::*;
     use crate::error::Chain;
+
+    #[test]
+    fn a_rate_is_given_in_exactly_one_way() {
+        let open = |text: &str| {
+            let closed = "closed = { workers = 2 }";
+            let steps = MINIMAL.find("[[step]]").unwrap();
+            plan(&MINIMAL[..steps].replace(closed, text))
+        };
+        let found = open("open = { per_s = 20 }\nconnections = 3").unwrap();
+        let load = found.load.open.unwrap();
+        assert_eq!((load.connections, load.threads), (3, 1));
+        assert!(open("open = { ramp = { from = 1, to = 9 }, arrival = \"even\" }").is_ok());
+        assert!(open("closed = { workers = 4, think = \"5ms\" }").is_ok());
+        for (text, field) in [
+            ("open = {}", "load.open"),
+            ("open = { per_s = 1, steps = [2] }", "load.open"),
+            ("open = { per_s = -1 }", "load.open.per_s"),
+            ("open = { per_s = 0 }", "load.open"),
+            ("open = { steps = [] }", "load.open.steps"),
+            (
+                "open = { spike = { base = 1, peak = 2, at = \"1s\", length = \"1s\" } }",
+                "load.open.spike",
+            ),
+            ("open = { per_s = 1 }\nthreads = 65", "load.threads"),
+            ("open = { per_s = 1 }\nclosed = { workers = 1 }", "load"),
+            ("", "load"),
+        ] {
+            match open(text) {
+                Err(ScenarioError::Field { field: found, .. }) => assert_eq!(found, field),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_schema_knows_every_field_that_a_scenario_may_have() {
+        let schema = Scenario::schema().to_string();
+        for field in [
+            "objective",
+            "per_s",
+            "zipf",
+            "keep_alive",
+            "calibrate",
+            "step",
+        ] {
+            assert!(schema.contains(&format!("\"{field}\"")), "{field}");
+        }
+    }
 
     const MINIMAL: &str = r#"
 name = "x"

@@ -14,7 +14,9 @@ use super::open_step::{open_step, remarks};
 use super::plan::{CredentialPlan, Plan, StepPlan, TargetPlan};
 use crate::assertion::Subject;
 use crate::bench::{self, BenchError, BenchRecord, KeyPolicy};
-use crate::broker::{AppRegistration, Broker, BrokerConfig, BrokerError, UserRegistration};
+use crate::broker::{
+    AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, RateLimit, UserRegistration,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::credential::generate::{self, GenerateError, RsaBits};
 use crate::credential::{
@@ -23,13 +25,17 @@ use crate::credential::{
 use crate::load::caller::{Habitual, Shared};
 use crate::load::open::OpenError;
 use crate::load::population::{Member, Population};
-use crate::load::{ClosedPlan, LoadError, Progress, run_closed};
+use crate::load::{ClosedPlan, LoadError, OtherThreads, Progress, run_closed};
 use crate::oauth::{Profile, ProfileError};
 use crate::record::document::SCHEMA_VERSION;
 use crate::record::host::QualityWatch;
-use crate::record::{Host, KeyFacts, Refusal, RunDocument, StepRecord, Tool, Warning};
+use crate::record::{
+    Gathered, Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, Tool, Warning,
+};
 use crate::signer::registry::UnknownBackend;
-use crate::signer::{LoadError as SignerError, PrivateKey, Registry};
+use crate::signer::{
+    Backend, LoadError as SignerError, Mint, MintConfig, PrivateKey, Registry, Signer,
+};
 use crate::token::{App, AppError, Cache};
 
 /// How early a cached token is replaced: a minute, as careful clients do.
@@ -121,7 +127,8 @@ pub fn run(
         tell(Event::StepBegan {
             name: step.name.clone(),
         });
-        let (record, was_stopped) = run_step(plan, step, &shared, &stage, stop, tell)?;
+        let (record, was_stopped) =
+            run_step(plan, step, (&shared, &signed_by), &stage, stop, tell)?;
         if record.failed() > 0 {
             warnings.push(Warning::errors(
                 &record.name,
@@ -137,21 +144,7 @@ pub fn run(
         }
     }
     let quality = watch.finish();
-    if let TargetPlan::Broker { threads, .. } = plan.target {
-        warnings.push(Warning::shared_machine(threads.get(), host.cpus));
-    }
-    if quality.load_average > BUSY_LOAD * host.cpus as f64 {
-        warnings.push(Warning::busy_host(quality.load_average, host.cpus));
-    }
-    if quality.steal_share > MUCH_STEAL {
-        warnings.push(Warning::steal(quality.steal_share));
-    }
-    if !host.is_optimised {
-        warnings.push(Warning::debug_build());
-    }
-    if let Some(reason) = &partial {
-        warnings.push(Warning::partial(reason));
-    }
+    warnings.extend(conditions(plan, &host, &quality, partial.as_deref()));
     let broker = stage.finish();
     Ok(RunDocument {
         schema_version: SCHEMA_VERSION,
@@ -167,7 +160,8 @@ pub fn run(
             .iter()
             .map(|backend| backend.facts())
             .filter(|facts| {
-                facts.name == signed_by
+                facts.name == signed_by.backend
+                    || facts.name == signed_by.singly
                     || signing
                         .as_ref()
                         .is_some_and(|record| record.case_of(&facts.name).is_some())
@@ -181,7 +175,9 @@ pub fn run(
                 reason: refused.reason.clone(),
             })
             .collect(),
-        signed_by,
+        signed_by: signed_by.backend,
+        signed_singly_by: Some(signed_by.singly),
+        gathered: signed_by.mint.map(|mint| gathered(&mint)),
         key: key_facts(&shared, plan),
         signing: signing
             .map(serde_json::to_value)
@@ -191,6 +187,44 @@ pub fn run(
         broker,
         warnings,
     })
+}
+
+/// Remarks about the conditions of a run.
+fn conditions(plan: &Plan, host: &Host, quality: &Quality, partial: Option<&str>) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if let TargetPlan::Broker { threads, .. } = plan.target {
+        warnings.push(Warning::shared_machine(threads.get(), host.cpus));
+    }
+    if quality.load_average > BUSY_LOAD * host.cpus as f64 {
+        warnings.push(Warning::busy_host(quality.load_average, host.cpus));
+    }
+    if quality.steal_share > MUCH_STEAL {
+        warnings.push(Warning::steal(quality.steal_share));
+    }
+    if !host.is_optimised {
+        warnings.push(Warning::debug_build());
+    }
+    if let Some(reason) = partial {
+        warnings.push(Warning::partial(reason));
+    }
+    warnings
+}
+
+/// Who signs the assertions of a closed loop.
+struct SignedBy {
+    /// The backend of a key that is kept.
+    backend: String,
+    /// The backend of a key that is opened for every assertion.
+    singly: String,
+    /// The mint that gathers for the first, if that signs in batches.
+    mint: Option<Arc<Mint>>,
+}
+
+/// Sets a mint up for workers that share the machine with it: a thread for
+/// every other processor, since what it saves is processor time.
+fn mint_config() -> MintConfig {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    MintConfig::with_threads((cpus / 2).max(1))
 }
 
 /// What a run plays on: the credential, the endpoint and the users.
@@ -260,7 +294,11 @@ impl Stage {
                 };
                 (None, url.clone(), subjects)
             }
-            TargetPlan::Broker { users, threads } => {
+            TargetPlan::Broker {
+                users,
+                threads,
+                rate_limit,
+            } => {
                 let ids: Vec<String> = (0..*users).map(|i| (1_000_000 + i).to_string()).collect();
                 let mut apps = vec![registration(&credential, &key)?];
                 let mut registered: Vec<_> = ids
@@ -279,6 +317,13 @@ impl Stage {
                     apps,
                     users: registered,
                     threads: *threads,
+                    behaviour: Behaviour {
+                        rate_limit: rate_limit.map(|limit| RateLimit {
+                            per_s: limit.per_s,
+                            burst: limit.burst,
+                        }),
+                        ..Behaviour::default()
+                    },
                     ..BrokerConfig::default()
                 })?;
                 tell(Event::BrokerStarted { url: broker.url() });
@@ -301,15 +346,36 @@ impl Stage {
         })
     }
 
-    /// Makes what the workers share; the name is that of the signing backend.
+    /// Makes what the workers share, and the mint that gathers for them if
+    /// the backend signs in batches.
     fn share(
         &self,
         plan: &Plan,
         signing: Option<&BenchRecord>,
-    ) -> Result<(Shared, String), RunError> {
-        let name = backend_name(plan, signing);
+    ) -> Result<(Shared, SignedBy), RunError> {
         let registry = Registry::compiled();
+        let name = backend_name(plan, signing);
         let backend = registry.get(&name)?;
+        let mut signer = backend.load(&self.key, plan.algorithm)?;
+        let mut signed_by = SignedBy {
+            backend: name.clone(),
+            singly: name,
+            mint: None,
+        };
+        let mut single = Arc::clone(backend);
+        if signer.batch_width() > 1 {
+            let mint = Arc::new(Mint::start(signer, mint_config()).map_err(RunError::Mint)?);
+            signer = Arc::clone(&mint) as Arc<dyn Signer>;
+            signed_by.mint = Some(mint);
+            // A key that is opened for one assertion fills no batch: whoever
+            // does that takes a library for single signatures.
+            if plan.backend.is_none()
+                && let Some((name, backend)) = self.best_single(plan, signing, &registry)
+            {
+                signed_by.singly = name;
+                single = backend;
+            }
+        }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let app = App::new(
             &self.credential,
@@ -323,16 +389,38 @@ impl Stage {
                 app,
                 sealed: self.credential.key.clone(),
                 key: Arc::clone(&self.key),
-                backend: Arc::clone(backend),
-                signer: backend.load(&self.key, plan.algorithm)?,
+                backend: single,
+                signer,
                 url: self.url.clone(),
                 timeout: plan.load.timeout.0,
                 subjects: self.subjects.clone(),
                 cache: Cache::new(Arc::clone(&clock), CACHE_MARGIN),
                 clock,
             },
-            name,
+            signed_by,
         ))
+    }
+
+    /// Finds the fastest of the compared backends that signs one by one.
+    fn best_single(
+        &self,
+        plan: &Plan,
+        signing: Option<&BenchRecord>,
+        registry: &Registry,
+    ) -> Option<(String, Arc<dyn Backend>)> {
+        let mut cases: Vec<_> = signing?.cases.iter().collect();
+        cases.sort_by(|a, b| b.per_core_per_s.total_cmp(&a.per_core_per_s));
+        cases.iter().find_map(|case| {
+            let name = &case.case.backend;
+            let backend = registry.get(name).ok()?;
+            let signer = backend.load(&self.key, plan.algorithm).ok()?;
+            (signer.batch_width() == 1).then(|| (name.clone(), Arc::clone(backend)))
+        })
+    }
+
+    /// Returns the member of an answer that holds the token.
+    pub fn token_field(&self) -> String {
+        self.profile.response.token.clone()
     }
 
     /// Makes the population of the open model; the name is that of the signing
@@ -464,7 +552,7 @@ fn compare(
 fn run_step(
     plan: &Plan,
     step: &StepPlan,
-    shared: &Shared,
+    (shared, signed_by): (&Shared, &SignedBy),
     stage: &Stage,
     stop: &AtomicBool,
     tell: &mut dyn FnMut(Event),
@@ -479,7 +567,13 @@ fn run_step(
     let measured = run_closed(
         &closed,
         |index| Habitual::new(shared, step.habits, index),
-        stage.broker_threads(),
+        OtherThreads {
+            helpers: signed_by
+                .mint
+                .as_ref()
+                .map_or(&[], |mint| mint.thread_ids()),
+            broker: stage.broker_threads(),
+        },
         stop,
         |progress| tell(Event::Step(progress)),
     )?;
@@ -501,6 +595,18 @@ fn run_step(
         },
         measured.was_stopped,
     ))
+}
+
+fn gathered(mint: &Mint) -> Gathered {
+    let stats = mint.stats();
+    Gathered {
+        threads: mint.thread_ids().len(),
+        batches: stats.batches.clone(),
+        lent: stats.lent,
+        mean_gathering_ns: stats
+            .mean_gathering()
+            .map(|mean| u64::try_from(mean.as_nanos()).unwrap_or(u64::MAX)),
+    }
 }
 
 fn registration(credential: &Credential, key: &PrivateKey) -> Result<AppRegistration, RunError> {
@@ -581,6 +687,9 @@ pub enum RunError {
     /// The app and the provider do not fit.
     #[error("the app and the provider do not fit")]
     App(#[from] AppError),
+    /// The mint's threads could not be started.
+    #[error("cannot start the mint's threads")]
+    Mint(#[source] std::io::Error),
     /// The load could not begin.
     #[error("the load could not begin")]
     Load(#[from] LoadError),

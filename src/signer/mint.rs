@@ -18,13 +18,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use rustix::thread::gettid;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{Job, SignError, Signer};
+use super::{Job, SignError, Signer, check_buffer};
 
 /// How a mint works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,7 @@ impl MintConfig {
 pub struct Mint {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    thread_ids: Vec<i32>,
 }
 
 struct Shared {
@@ -195,15 +198,24 @@ impl Mint {
         let mut mint = Self {
             shared,
             threads: Vec::new(),
+            thread_ids: Vec::new(),
         };
+        let (report, reports) = mpsc::channel();
         for index in 0..count {
-            let shared = Arc::clone(&mint.shared);
+            let (shared, report) = (Arc::clone(&mint.shared), report.clone());
             // If this fails, dropping the mint ends those that did start.
             let thread = thread::Builder::new()
                 .name(format!("mint-{index}"))
-                .spawn(move || shared.work(index))?;
+                .spawn(move || {
+                    let _ = report.send(gettid().as_raw_nonzero().get());
+                    // The mint waits until every thread has let go of it.
+                    drop(report);
+                    shared.work(index);
+                })?;
             mint.threads.push(thread);
         }
+        drop(report);
+        mint.thread_ids = reports.into_iter().collect();
         Ok(mint)
     }
 
@@ -235,7 +247,8 @@ impl Mint {
 
     /// Signs `message`, blocking the calling thread.
     ///
-    /// As [`Self::sign`]; it must not be called from within a runtime.
+    /// As [`Self::sign`]. Within a runtime it holds up the runtime's thread, as
+    /// a signature made there would.
     ///
     /// # Errors
     ///
@@ -258,7 +271,7 @@ impl Mint {
         let answer = self
             .shared
             .submit(message, signature, deadline, asked, place);
-        answer.blocking_recv().map_err(|_| MintError::Closed)?
+        pollster::block_on(answer).map_err(|_| MintError::Closed)?
     }
 
     /// Returns what the mint has done so far.
@@ -271,10 +284,41 @@ impl Mint {
         total
     }
 
+    /// Returns the kernel's numbers of the threads that sign, by which their
+    /// processor time can be read.
+    #[must_use]
+    pub fn thread_ids(&self) -> &[i32] {
+        &self.thread_ids
+    }
+
     /// Returns the signer that the mint works with.
     #[must_use]
     pub fn signer(&self) -> &Arc<dyn Signer> {
         &self.shared.signer
+    }
+}
+
+/// A mint is a signer for callers that have a thread to block: what they ask
+/// for at the same time is signed together.
+impl Signer for Mint {
+    fn signature_len(&self) -> usize {
+        self.shared.signer.signature_len()
+    }
+
+    fn sign(&self, message: &[u8], signature: &mut [u8]) -> Result<(), SignError> {
+        check_buffer(signature, self.signature_len())?;
+        match self.sign_blocking(message.to_vec(), Vec::new(), None) {
+            Ok(signed) => {
+                signature.copy_from_slice(&signed.signature);
+                Ok(())
+            }
+            Err(MintError::Sign(error)) => Err(error),
+            // Without a deadline, and with the mint borrowed, only a thread
+            // that panicked can have left the request unanswered.
+            Err(MintError::Deadline | MintError::Closed) => {
+                Err(SignError::Backend { backend: "mint" })
+            }
+        }
     }
 }
 
@@ -458,7 +502,6 @@ fn spin_until(limit: Duration, is_true: impl Fn() -> bool) {
 mod tests {
     use std::sync::Barrier;
     use std::sync::atomic::AtomicU64;
-    use std::sync::mpsc;
 
     use super::*;
 
@@ -626,6 +669,7 @@ mod tests {
                 .unwrap();
             assert!(is_of(&signed, number));
         }
+        assert_eq!(mint.thread_ids().len(), 1);
         assert_eq!(mint.stats().lent, 10);
         assert_eq!(mint.stats().signed(), 0);
     }

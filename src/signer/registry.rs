@@ -26,8 +26,8 @@ impl Registry {
     pub fn compiled() -> Self {
         Self {
             backends: vec![
-                Arc::new(super::batch::Batch::detect()),
                 Arc::new(super::aws_lc::AwsLc),
+                Arc::new(super::batch::Batch::detect()),
                 Arc::new(super::ring::Ring),
                 Arc::new(super::graviola::Graviola),
                 Arc::new(super::rust_crypto::RustCrypto { is_blinded: true }),

@@ -23,7 +23,7 @@ fn quick(key: &Arc<PrivateKey>, backends: &[&str]) -> Result<BenchRecord, BenchE
         key,
         Algorithm::Rs256,
         &names(backends),
-        Duration::from_millis(400),
+        Duration::from_secs(2),
         &AtomicBool::new(false),
     )
 }

@@ -106,7 +106,10 @@ fn a_run_against_the_embedded_broker_mints_real_tokens_without_an_error() {
     let cached = &document.steps[3];
     assert!(cached.requests_sent < cached.calls());
     // Every token that a worker saw was issued; warm-up calls come on top.
-    let fetched: u64 = document.steps[..3].iter().map(|step| step.answered()).sum();
+    let fetched: u64 = document.steps[..3]
+        .iter()
+        .map(mintmark::record::StepRecord::answered)
+        .sum();
     let broker = document.broker.as_ref().unwrap();
     assert!(broker["granted"] >= fetched);
     assert!(

@@ -3,6 +3,7 @@
 use std::thread;
 
 use super::*;
+use crate::broker::registration::Access;
 use crate::signer::{PrivateKey, PublicKey};
 
 fn key() -> PublicKey {
@@ -155,6 +156,7 @@ fn terms_take_effect_when_they_are_approved() {
     let fewer = Terms {
         access: Access::App,
         user_tokens: false,
+        ..all
     };
     registry.edit(|next| next.set_terms("a", fewer)).unwrap();
     assert_eq!(terms(), Some(all));

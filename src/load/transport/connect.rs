@@ -349,7 +349,7 @@ pub fn outcome_of(error: &io::Error, stage: Stage) -> Outcome {
     // rustls wraps its errors in those of the system.
     if error
         .get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>())
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
     {
         return Outcome::Tls;
     }

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_TYPE, DATE, HOST, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HOST, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -22,6 +22,7 @@ use super::connect::Connector;
 use super::{Reply, Timings, Transport};
 use crate::load::pacer::now_ns;
 use crate::oauth::Form;
+use crate::oauth::profile::Delivery;
 use crate::record::Outcome;
 use crate::record::outcome::Stage;
 
@@ -31,7 +32,7 @@ pub type SharedH2 = Rc<Mutex<Option<http2::SendRequest<Full<Bytes>>>>>;
 /// A transport over `hyper`.
 pub struct Hyper {
     connector: Rc<Connector>,
-    reading: Rc<Reading>,
+    reading: Reading,
     is_kept: bool,
     sender: Sender,
     uri: Uri,
@@ -46,17 +47,17 @@ enum Sender {
 impl Hyper {
     /// Makes a transport of HTTP/1.1 with a connection of its own.
     #[must_use]
-    pub fn h1(connector: Rc<Connector>, reading: Rc<Reading>, is_kept: bool) -> Self {
+    pub fn h1(connector: Rc<Connector>, reading: Reading, is_kept: bool) -> Self {
         Self::new(connector, reading, is_kept, Sender::H1(None))
     }
 
     /// Makes a transport of HTTP/2 on a connection that others share.
     #[must_use]
-    pub fn h2(connector: Rc<Connector>, reading: Rc<Reading>, shared: SharedH2) -> Self {
+    pub fn h2(connector: Rc<Connector>, reading: Reading, shared: SharedH2) -> Self {
         Self::new(connector, reading, true, Sender::H2(shared))
     }
 
-    fn new(connector: Rc<Connector>, reading: Rc<Reading>, is_kept: bool, sender: Sender) -> Self {
+    fn new(connector: Rc<Connector>, reading: Reading, is_kept: bool, sender: Sender) -> Self {
         let endpoint = connector.endpoint();
         let authority = endpoint.authority();
         let text = match &sender {
@@ -78,14 +79,22 @@ impl Hyper {
     }
 
     fn request(&self, form: &Form, assertion: &[u8]) -> Request<Full<Bytes>> {
+        let is_bearer = form.delivery() == Delivery::Bearer;
         let mut body = Vec::with_capacity(form.len_around() + assertion.len());
-        form.begin(&mut body);
-        body.extend_from_slice(assertion);
-        form.end(&mut body);
+        if !is_bearer {
+            form.begin(&mut body);
+            body.extend_from_slice(assertion);
+            form.end(&mut body);
+        }
         let mut request = Request::post(self.uri.clone())
             .header(USER_AGENT, concat!("mintmark/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+            .header(ACCEPT, "application/json");
+        request = if is_bearer {
+            // A compact JWS is ASCII.
+            request.header(AUTHORIZATION, [b"Bearer ", assertion].concat())
+        } else {
+            request.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        };
         if matches!(self.sender, Sender::H1(_)) {
             request = request.header(HOST, self.authority.as_str());
         } else {
@@ -129,7 +138,10 @@ impl Hyper {
         timings.first_byte_ns = Some(now_ns());
         let status = response.status().as_u16();
         let later = response.headers().get(RETRY_AFTER).and_then(|value| {
-            let date = response.headers().get(DATE).map(|value| value.as_bytes());
+            let date = response
+                .headers()
+                .get(DATE)
+                .map(http::HeaderValue::as_bytes);
             retry_after(value.as_bytes(), date)
         });
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES);

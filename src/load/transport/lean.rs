@@ -8,12 +8,14 @@
 use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zeroize::Zeroizing;
 
 use super::answer::{MAX_BODY_BYTES, MAX_HEAD_BYTES, Reading, retry_after};
 use super::connect::{Connector, Stream, outcome_of};
@@ -21,6 +23,7 @@ use super::deadline::Deadline;
 use super::{Reply, Timings, Transport};
 use crate::load::pacer::now_ns;
 use crate::oauth::Form;
+use crate::oauth::profile::Delivery;
 use crate::record::Outcome;
 use crate::record::outcome::Stage;
 
@@ -35,13 +38,15 @@ const BUFFER_BYTES: usize = 2048;
 /// A connection that is opened when it is needed.
 pub struct Lean {
     connector: Rc<Connector>,
-    reading: Rc<Reading>,
+    reading: Reading,
     is_kept: bool,
     stream: Option<Stream>,
+    /// The request's head up to what differs per request.
     head: Vec<u8>,
-    out: Vec<u8>,
-    input: Vec<u8>,
-    body: Vec<u8>,
+    /// Requests hold a client's secret, answers a token.
+    out: Zeroizing<Vec<u8>>,
+    input: Zeroizing<Vec<u8>>,
+    body: Zeroizing<Vec<u8>>,
     deadline: Deadline,
 }
 
@@ -49,13 +54,13 @@ impl Lean {
     /// Makes an exchange of its own connection; `is_kept` says whether the
     /// connection serves more than one request.
     #[must_use]
-    pub fn new(connector: Rc<Connector>, reading: Rc<Reading>, is_kept: bool) -> Self {
+    pub fn new(connector: Rc<Connector>, reading: Reading, is_kept: bool) -> Self {
         let mut head = String::new();
         let endpoint = connector.endpoint();
         write!(
             head,
             "POST {} HTTP/1.1\r\nhost: {}\r\nuser-agent: mintmark/{}\r\naccept: application/json\r\n\
-             content-type: application/x-www-form-urlencoded\r\n{}content-length: ",
+             {}",
             endpoint.target,
             endpoint.authority(),
             env!("CARGO_PKG_VERSION"),
@@ -68,9 +73,9 @@ impl Lean {
             is_kept,
             stream: None,
             head: head.into_bytes(),
-            out: Vec::new(),
-            input: Vec::new(),
-            body: Vec::new(),
+            out: Zeroizing::default(),
+            input: Zeroizing::default(),
+            body: Zeroizing::default(),
             deadline: Deadline::new(),
         }
     }
@@ -79,8 +84,18 @@ impl Lean {
         use std::io::Write;
         self.out.clear();
         self.out.extend_from_slice(&self.head);
-        write!(self.out, "{}\r\n\r\n", form.len_around() + assertion.len())
-            .expect("writing to a vector does not fail");
+        if form.delivery() == Delivery::Bearer {
+            self.out.extend_from_slice(b"authorization: Bearer ");
+            self.out.extend_from_slice(assertion);
+            self.out.extend_from_slice(b"\r\ncontent-length: 0\r\n\r\n");
+            return;
+        }
+        write!(
+            *self.out,
+            "content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
+            form.len_around() + assertion.len()
+        )
+        .expect("writing to a vector does not fail");
         form.begin(&mut self.out);
         self.out.extend_from_slice(assertion);
         form.end(&mut self.out);
@@ -243,9 +258,15 @@ enum Framing {
 impl Head {
     /// Parses a head; `None` if it is not complete yet.
     fn parse(input: &[u8]) -> Result<Option<Self>, Outcome> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut fields);
-        let length = match response.parse(input) {
+        // Clearing the fields first would cost as much as parsing them.
+        let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut response,
+            input,
+            &mut fields,
+        );
+        let length = match parsed {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if input.len() < MAX_HEAD_BYTES => return Ok(None),
             _ => return Err(Outcome::Malformed),
@@ -465,8 +486,8 @@ mod tests {
         assert_eq!(
             Head::parse(
                 &[
-                    b"HTTP/1.1 200 OK\r\nx: ".as_slice(),
-                    &[b'a'; MAX_HEAD_BYTES]
+                    b"HTTP/1.1 200 OK\r\nx: ".to_vec(),
+                    vec![b'a'; MAX_HEAD_BYTES]
                 ]
                 .concat()
             ),

@@ -15,6 +15,8 @@
     reason = "arrays of lanes are walked side by side"
 )]
 
+use std::hint::black_box;
+
 use zeroize::{DefaultIsZeroes, Zeroize, Zeroizing};
 
 /// How many numbers are worked on at once: 512 bits by 64.
@@ -125,7 +127,8 @@ impl<const K: usize> Number<K> {
                 borrow[lane] = difference >> 63;
             }
         }
-        borrow.map(u64::wrapping_neg)
+        // As in `mask_of`.
+        black_box(borrow).map(u64::wrapping_neg)
     }
 
     /// Reduces numbers below three times `modulus` to numbers below it.

@@ -4,8 +4,8 @@
 //! of a modern core idle meanwhile. This backend puts eight messages side by
 //! side in vector registers, one a lane, and needs a third of the time for
 //! each. It signs RSASSA-PKCS1-v1_5 with keys of 2048, 3072 and 4096 bits and
-//! two primes; [`pad`] makes the numbers, [`crt`] turns them into signatures
-//! by way of [`power`] and [`ifma`], and `choice` decides what is worth it.
+//! two primes; `pad` makes the numbers, `crt` turns them into signatures
+//! by way of `power` and `ifma`, and `choice` decides what is worth it.
 //!
 //! The code is constant-time in the key and in the message: no branch and no
 //! address depends on either. Every signature is checked with the public
@@ -17,6 +17,10 @@
 //! three kinds: loads and stores of whole aligned registers, calls of
 //! functions that need processor features which were detected, and empty
 //! assembly that keeps the compiler from moving instructions.
+#![cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, unused_imports, unused_variables, clippy::unnecessary_wraps)
+)]
 
 #[cfg(target_arch = "x86_64")]
 mod blinding;
@@ -30,7 +34,6 @@ mod engine;
 mod rows;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 mod lanes;
 mod natural;
 mod pad;
@@ -222,11 +225,13 @@ impl Backend for Batch {
 /// How many messages, of four, make the engine worth running.
 ///
 /// Fewer are signed by the best library for single signatures, which is
-/// AWS-LC on every processor that was measured. One exponentiation of four
-/// lanes costs as much as the library needs for about 1.1 signatures on Zen 5
-/// and 2.1 on Zen 4, whose multipliers are half as many, so that from three on
-/// the engine wins on both, and two are within a few per cent on Zen 5.
-/// `cargo bench --bench batch` prints the table that this was read from.
+/// AWS-LC on every processor that was measured. On Zen 5 an exponentiation of
+/// four lanes, with its check, takes as long as 1.1 signatures of the library
+/// at 2048 bits, 1.2 at 3072 and 1.3 at 4096, so that two messages pay
+/// (`cargo bench --bench batch` prints the table that this was read from). A
+/// processor with one 512-bit multiplier instead of two should need twice
+/// that, and three messages; there two cost a tenth to a third more than the
+/// library would, and everything else is as it should be.
 const PAYS_FROM: usize = 2;
 
 struct BatchSigner {

@@ -5,6 +5,8 @@
 //! public, and no branch or index depends on a value. The limbs are zeroized
 //! on drop.
 
+use std::hint::black_box;
+
 use zeroize::Zeroizing;
 
 use super::lanes::{BLOCK, DIGIT_BITS, DIGIT_MASK, digits_of};
@@ -185,7 +187,7 @@ pub(super) fn subtract_if(limbs: &mut [u64], other: &[u64], carry: u64) {
         borrow = borrow_of(*x, *y, borrow).1;
     }
     // Zero if the difference is negative, else all ones.
-    let mask = (borrow & (carry ^ 1)).wrapping_sub(1);
+    let mask = mask_of(borrow & (carry ^ 1) ^ 1);
     let mut borrow = 0;
     for (x, y) in limbs.iter_mut().zip(other) {
         (*x, borrow) = borrow_of(*x, *y & mask, borrow);
@@ -199,6 +201,15 @@ pub(super) fn borrow_of(x: u64, y: u64, borrow: u64) -> (u64, u64) {
         .wrapping_sub(u128::from(y))
         .wrapping_sub(u128::from(borrow));
     (low(wide), low(wide >> 64) & 1)
+}
+
+/// Returns all ones for 1 and zero for 0.
+///
+/// An optimizer that sees that there are but two masks may branch on which it
+/// is, and has done so; hence the black box.
+#[inline]
+pub(super) fn mask_of(bit: u64) -> u64 {
+    black_box(bit).wrapping_neg()
 }
 
 /// Returns the lower half of a double limb.

@@ -10,7 +10,7 @@
 use zeroize::{Zeroize, Zeroizing};
 
 use super::Components;
-use super::natural::{Natural, borrow_of, low, subtract_if};
+use super::natural::{Natural, borrow_of, low, mask_of, subtract_if};
 
 /// The limbs of the largest modulus, of 4096 bits, and of its primes.
 const MAX_LIMBS: usize = 64;
@@ -81,7 +81,7 @@ impl PortableKey {
         for (x, y) in h.0[..width].iter_mut().zip(s_p.0.iter()) {
             (*x, borrow) = borrow_of(*y, *x, borrow);
         }
-        let mask = borrow.wrapping_neg();
+        let mask = mask_of(borrow);
         let mut carry = 0;
         for (x, y) in h.0[..width].iter_mut().zip(p) {
             carry += u128::from(*x) + u128::from(*y & mask);
@@ -284,6 +284,5 @@ impl Limbs {
 
 /// Returns all ones if the small numbers are equal, and else zero.
 fn equal_mask(x: u64, y: u64) -> u64 {
-    // The optimizer must not see that this is a comparison and branch on it.
-    std::hint::black_box((x ^ y).wrapping_sub(1) >> 63).wrapping_neg()
+    mask_of((x ^ y).wrapping_sub(1) >> 63)
 }

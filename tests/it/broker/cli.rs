@@ -11,13 +11,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::*;
 
 /// A running `mintmark broker`, killed on drop if a test fails.
-struct Process {
-    child: Child,
-    first_line: String,
+pub(super) struct Process {
+    pub(super) child: Child,
+    pub(super) first_line: String,
 }
 
 impl Process {
-    fn start(arguments: &[&str]) -> Self {
+    pub(super) fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mintmark"));
         Self::run(command.arg("broker").args(arguments))
     }
@@ -61,7 +61,7 @@ fn now() -> u64 {
 }
 
 /// Posts an assertion for the app of a configuration file.
-async fn present(url: &str, config: &AppConfig, draft: Draft) -> Answer {
+pub(super) async fn present(url: &str, config: &AppConfig, draft: Draft) -> Answer {
     let key = config.credential().unwrap().key.open().unwrap();
     let assertion = draft
         .header("kid", config.public_key_id.as_str())
@@ -81,7 +81,7 @@ async fn present(url: &str, config: &AppConfig, draft: Draft) -> Answer {
     Answer::of(request).await
 }
 
-fn read_config(path: &Path) -> AppConfig {
+pub(super) fn read_config(path: &Path) -> AppConfig {
     AppConfig::from_json(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -220,6 +220,9 @@ fn flags_that_make_no_sense_are_usage_errors() {
         &["--write-config", path, "--user", "5", "--app-user", "5"],
         &["--write-config", path, "--threads", "0"],
         &["--write-config", path, "--public-key", path],
+        &["--write-config", path, "--error-share", "2"],
+        &["--write-config", path, "--service-time", "5ms"],
+        &["--registry", path, "--user", "5"],
     ] {
         // A broker that starts after all says so at once.
         let mut process = Process::start(arguments);

@@ -1,10 +1,14 @@
 //! The embedded token endpoint, over real connections.
 
+mod admin;
+mod apps;
 mod attacks;
 mod cli;
+mod endpoints;
 mod grants;
 mod http;
 mod lifecycle;
+mod orders;
 mod refusals;
 mod replays;
 mod slow;
@@ -18,7 +22,7 @@ use aws_lc_rs::signature::{self, RsaEncoding, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintmark::broker::{
-    AppRegistration, Behaviour, Broker, BrokerConfig, Limits, UserRegistration,
+    AppRegistration, Behaviour, Broker, BrokerConfig, Limits, Orders, UserRegistration,
 };
 use mintmark::clock::ManualClock;
 use mintmark::oauth::{BOX_AUDIENCE, JWT_BEARER, Refusal};
@@ -63,6 +67,7 @@ struct Setting {
     app: AppRegistration,
     behaviour: Behaviour,
     limits: Limits,
+    orders: Orders,
 }
 
 impl Default for Setting {
@@ -74,6 +79,7 @@ impl Default for Setting {
                 ..Behaviour::default()
             },
             limits: Limits::default(),
+            orders: Orders::default(),
         }
     }
 }
@@ -100,6 +106,7 @@ impl Stage {
             ],
             behaviour: setting.behaviour,
             limits: setting.limits,
+            orders: setting.orders,
             clock: Arc::clone(&clock) as _,
             ..BrokerConfig::default()
         })

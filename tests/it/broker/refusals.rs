@@ -1,7 +1,7 @@
 //! Every row of the error table, with its status, code and description.
 
 use mintmark::broker::Access;
-use mintmark::broker::registry::Terms;
+use mintmark::broker::Terms;
 
 use super::*;
 
@@ -51,8 +51,8 @@ async fn edited_terms_wait_for_reauthorization() {
     present().await.is(Refusal::UserTokenNotPermitted);
     let registry = stage.broker.registry();
     let terms = Terms {
-        access: Access::App,
         user_tokens: true,
+        ..app().terms()
     };
     registry.edit(|next| next.set_terms(CLIENT, terms)).unwrap();
     assert!(registry.load().app(CLIENT).unwrap().needs_reauthorization());
@@ -108,11 +108,7 @@ async fn the_grant_type_has_to_be_known() {
 #[tokio::test]
 async fn grants_of_other_apps_are_not_for_this_one() {
     let stage = Stage::new();
-    for grant_type in [
-        "client_credentials",
-        "refresh_token",
-        "urn:ietf:params:oauth:grant-type:token-exchange",
-    ] {
+    for grant_type in ["client_credentials", "refresh_token"] {
         let body = |secret| {
             form(&[
                 ("grant_type", grant_type),

@@ -1,7 +1,9 @@
 //! The load engine against targets that misbehave on purpose.
 
 mod faults;
+mod profiles;
 mod proofs;
+mod scenarios;
 mod target;
 mod transports;
 

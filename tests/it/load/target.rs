@@ -142,7 +142,9 @@ async fn serve(mut stream: TcpStream, act: Act, kept: Arc<Mutex<Vec<Vec<u8>>>>) 
                 }
             }
             match &act {
-                Act::Write(bytes) => stream.write_all(bytes).await.unwrap_or(()),
+                Act::Write(bytes) | Act::Begin(bytes) => {
+                    stream.write_all(bytes).await.unwrap_or(());
+                }
                 Act::WriteAndClose(bytes) => {
                     stream.write_all(bytes).await.unwrap_or(());
                     return;
@@ -157,11 +159,8 @@ async fn serve(mut stream: TcpStream, act: Act, kept: Arc<Mutex<Vec<Vec<u8>>>>) 
                         }
                     }
                 }
-                Act::Reset => {
-                    return;
-                }
+                Act::Reset => return,
                 Act::Silence => {}
-                Act::Begin(bytes) => stream.write_all(bytes).await.unwrap_or(()),
             }
         }
     }

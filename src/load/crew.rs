@@ -1,0 +1,284 @@
+//! What does one thread of an open load do from its birth to its end?
+//!
+//! It makes its runtime, its timer and its transports, says that it is ready,
+//! sends from the common beginning on, and hands over what it measured.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::thread::gettid;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, LocalSet};
+
+use super::arrival::Starts;
+use super::assertions::{MintError, Source, Writer};
+use super::lane::{Lane, Queue, Work};
+use super::open::OpenError;
+use super::open_plan::{Model, OpenPlan};
+use super::pacer::{Pacer, now_ns};
+use super::population::Population;
+use super::recorder::{Live, as_ns};
+use super::tally::{Journey, SliceTally, Sums, Tally};
+use super::transport::hyper::{Hyper, SharedH2};
+use super::transport::lean::Lean;
+use super::transport::reqwest::Reqwest;
+use super::transport::{AnyTransport, Connector, Endpoint, Kind, Reading};
+use crate::oauth::profile::Delivery;
+use crate::token::Exchange;
+
+/// What all threads of a load share.
+pub(super) struct Shared<'a> {
+    pub plan: &'a OpenPlan,
+    pub population: &'a Arc<Population>,
+    pub url: &'a str,
+    pub signals: watch::Receiver<Signal>,
+    pub report: mpsc::Sender<Result<i32, OpenError>>,
+}
+
+/// What a thread of a load is made of.
+pub(super) struct LaneParts {
+    pub number: usize,
+    pub threads: usize,
+    pub starts: Starts,
+    pub source: Source,
+    pub live: Arc<Live>,
+    pub tally: Tally,
+}
+
+/// What a thread hands over at its end, besides its slices.
+#[derive(Clone, Default)]
+pub(super) struct LaneResult {
+    pub sums: Sums,
+    pub journey: Journey,
+    pub signed: u64,
+    pub under_runs: u64,
+}
+
+impl LaneResult {
+    pub fn add(&mut self, other: &Self) {
+        self.sums.add(other.sums);
+        self.journey.add(&other.journey);
+        self.signed += other.signed;
+        self.under_runs += other.under_runs;
+    }
+}
+
+impl LaneParts {
+    /// Runs the thread to its end.
+    #[allow(clippy::too_many_lines)] // A life from birth to hand-over, in order.
+    pub fn run(self, shared: Shared<'_>) -> Result<LaneResult, OpenError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let begun = runtime.map_err(OpenError::Runtime).and_then(|runtime| {
+            // Timers and transports want to be made within their runtime.
+            let inside = runtime.enter();
+            let pacer = Pacer::new().map_err(OpenError::Runtime)?;
+            let transports = self.transports(&shared)?;
+            let again = Writer::new(shared.population).map_err(MintError::from)?;
+            drop(inside);
+            Ok((runtime, pacer, transports, again))
+        });
+        let (runtime, pacer, transports, again) = match begun {
+            Ok(all) => all,
+            Err(error) => {
+                let _ = shared.report.send(Err(error));
+                return Ok(LaneResult::default());
+            }
+        };
+        let _ = shared.report.send(Ok(gettid().as_raw_nonzero().get()));
+        drop(shared.report);
+        let mut signals = shared.signals;
+        let plan = shared.plan;
+        let population = Arc::clone(shared.population);
+        let local = LocalSet::new();
+        local.block_on(&runtime, async move {
+            let Some(origin_ns) = start_of(&mut signals).await else {
+                return Ok(LaneResult::default());
+            };
+            let ends_ns = as_ns(plan.warm_up + plan.measure);
+            let (work, think) = match &plan.model {
+                Model::Open(_) => (
+                    Work::Scheduled(Box::new(self.starts.peekable())),
+                    Duration::ZERO,
+                ),
+                Model::Closed { think } => (
+                    Work::Closed {
+                        next: self.number as u64,
+                        step: self.threads as u64,
+                    },
+                    *think,
+                ),
+            };
+            let lane = Rc::new(Lane {
+                origin_ns,
+                population,
+                drop_after: plan.drop_after,
+                think,
+                retries: plan.retries,
+                queue: Queue::new(work, ends_ns).into(),
+                source: self.source.into(),
+                again: again.into(),
+                tally: self.tally.into(),
+                live: self.live,
+            });
+            // A closed loop begins with the schedule as well.
+            pacer
+                .wait_until(origin_ns)
+                .await
+                .map_err(OpenError::Runtime)?;
+            let mut slots = JoinSet::new();
+            for transport in transports {
+                let lane = Rc::clone(&lane);
+                slots.spawn_local(async move { lane.serve(transport).await });
+            }
+            let pacing = Rc::clone(&lane);
+            slots.spawn_local(async move {
+                // Without its timer a lane sends when connections ask, late;
+                // the lag shows.
+                let _ = pacing.pace(&pacer).await;
+            });
+            let given_up = loop {
+                tokio::select! {
+                    biased;
+                    ended = slots.join_next() => {
+                        match ended {
+                            None => break false,
+                            Some(Err(error)) if error.is_panic() => return Err(OpenError::Panic),
+                            Some(_) => {}
+                        }
+                    }
+                    changed = signals.changed() => {
+                        let signal = *signals.borrow_and_update();
+                        match (changed, signal) {
+                            (Ok(()), Signal::Finish(at_ns)) => lane.finish(at_ns),
+                            (Ok(()), Signal::Wait | Signal::Start(_)) => {}
+                            (Err(_), _) | (_, Signal::GiveUp) => break true,
+                        }
+                    }
+                }
+            };
+            if given_up {
+                slots.abort_all();
+                while slots.join_next().await.is_some() {}
+                // What was due and never noticed is accounted for as well.
+                lane.release(now_ns());
+            }
+            let mut tally = lane.tally.borrow_mut();
+            tally.finish();
+            Ok(LaneResult {
+                sums: tally.sums,
+                journey: tally.journey.clone(),
+                signed: tally.signed,
+                under_runs: tally.under_runs,
+            })
+        })
+    }
+
+    /// Makes the transports of this thread: one for each request that may be
+    /// under way.
+    fn transports(&self, shared: &Shared<'_>) -> Result<Vec<AnyTransport>, OpenError> {
+        let plan = shared.plan;
+        let connections = (self.number..plan.connections.max(1))
+            .step_by(self.threads)
+            .count();
+        let mut endpoint = Endpoint::of(shared.url)?;
+        endpoint.socket.clone_from(&plan.socket);
+        let protocols: &[&[u8]] = match plan.transport {
+            Kind::HyperH2 => &[b"h2"],
+            _ => &[b"http/1.1"],
+        };
+        let connector = Rc::new(Connector::new(
+            endpoint,
+            &plan.tls,
+            protocols,
+            plan.limits,
+            plan.resolves_each_time,
+        )?);
+        let reading = Reading::of(&plan.token_field);
+        let kept = plan.is_kept;
+        let mut transports = Vec::new();
+        let exchange = match plan.transport {
+            Kind::Reqwest => {
+                let [only] = shared.population.members() else {
+                    return Err(OpenError::ReqwestApps);
+                };
+                if only.app.form().delivery() == Delivery::Bearer {
+                    return Err(OpenError::ReqwestBearer);
+                }
+                let whole = plan.limits.first_byte + plan.limits.body;
+                Some(Exchange::new(shared.url, only.app.form().clone(), whole)?)
+            }
+            _ => None,
+        };
+        for _ in 0..connections {
+            let (connector, reading) = (Rc::clone(&connector), reading.clone());
+            match (plan.transport, &exchange) {
+                (Kind::Hyper, _) => transports.push(AnyTransport::Hyper(Box::new(Hyper::h1(
+                    connector, reading, kept,
+                )))),
+                (Kind::HyperH2, _) => {
+                    let shared = SharedH2::default();
+                    transports.extend((0..plan.streams.max(1)).map(|_| {
+                        AnyTransport::Hyper(Box::new(Hyper::h2(
+                            Rc::clone(&connector),
+                            reading.clone(),
+                            Rc::clone(&shared),
+                        )))
+                    }));
+                }
+                (Kind::Reqwest, Some(exchange)) => transports.push(AnyTransport::Reqwest(
+                    Box::new(Reqwest::new(exchange.clone())),
+                )),
+                _ => transports.push(AnyTransport::Lean(Box::new(Lean::new(
+                    connector, reading, kept,
+                )))),
+            }
+        }
+        Ok(transports)
+    }
+}
+
+/// What the threads are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// Not all are ready.
+    Wait,
+    /// The schedule begins at this time of the clock.
+    Start(u64),
+    /// Begin nothing more that is due then or later.
+    Finish(u64),
+    /// Leave what has not ended.
+    GiveUp,
+}
+
+async fn start_of(signals: &mut watch::Receiver<Signal>) -> Option<u64> {
+    loop {
+        if let Signal::Start(origin_ns) = *signals.borrow_and_update() {
+            return Some(origin_ns);
+        }
+        signals.changed().await.ok()?;
+    }
+}
+
+/// A way for slices that tells from which thread they come.
+pub(super) struct Numbered {
+    number: usize,
+    full: mpsc::Sender<(usize, Box<SliceTally>)>,
+}
+
+impl Numbered {
+    pub fn new(number: usize, full: &mpsc::Sender<(usize, Box<SliceTally>)>) -> Self {
+        Self {
+            number,
+            full: full.clone(),
+        }
+    }
+
+    pub fn send(&self, slice: Box<SliceTally>) {
+        // A collector that is gone has ended the run.
+        let _ = self.full.send((self.number, slice));
+    }
+}

@@ -1,0 +1,134 @@
+//! How does what all threads measured become one account?
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::assertions::Mode;
+use super::collect::Collector;
+use super::crew::LaneResult;
+use super::open::OpenMeasured;
+use super::open_plan::{Model, OpenPlan};
+use super::supervise::Watched;
+use super::tally::{Sets, Sums};
+use crate::record::{
+    Accounts, Blame, Histogram, Latencies, OpenSlice, OutcomeStages, Packed, SigningFacts,
+};
+
+/// Puts together what all threads measured.
+pub(super) fn measured(
+    plan: &OpenPlan,
+    collector: Collector,
+    lanes: &LaneResult,
+    watched: &Watched,
+) -> OpenMeasured {
+    let (slices, totals, scheduled) = collector.finish();
+    let mut accounts = Accounts {
+        scheduled,
+        ..Accounts::default()
+    };
+    let mut latencies = Latencies::default();
+    let mut outcomes = Vec::new();
+    for (name, sets) in &totals {
+        let count = sets.response.count();
+        let mut stages = sets.pack();
+        latencies.signing.add(&sets.signing);
+        match name.as_str() {
+            "answered" => {
+                accounts.answered += count;
+                latencies.response.add(&sets.response);
+                latencies.exchange.add(&sets.service);
+                lanes.journey.pack_into(&mut stages);
+            }
+            "dropped" => accounts.dropped += count,
+            _ => {
+                accounts.failed += count;
+                latencies.failed.add(&sets.response);
+            }
+        }
+        outcomes.push(OutcomeStages {
+            outcome: name.clone(),
+            count,
+            stages,
+        });
+    }
+    let ended = accounts.answered + accounts.failed + accounts.dropped;
+    accounts.unfinished = scheduled.saturating_sub(ended);
+    let seconds = (watched.phases.measured_ns.max(1)) as f64 / 1e9;
+    let offered_per_s = match &plan.model {
+        Model::Open(_) => scheduled as f64 / seconds,
+        Model::Closed { .. } => 0.0,
+    };
+    OpenMeasured {
+        phases: watched.phases,
+        accounts,
+        outcomes,
+        sent_per_s: sent_in_time(&slices, &totals, scheduled) / seconds,
+        slices,
+        blame: blame(lanes.sums),
+        signing: SigningFacts {
+            mode: match plan.signing {
+                Mode::Inline => "inline",
+                Mode::Mint => "mint",
+                Mode::Preminted => "preminted",
+                Mode::Repeat => "repeat",
+            }
+            .to_owned(),
+            threads: if plan.signing == Mode::Mint {
+                plan.signing_threads
+            } else {
+                0
+            },
+            signed: lanes.signed,
+            under_runs: lanes.under_runs,
+        },
+        health: watched.health,
+        latencies,
+        cpu: watched.cpu,
+        offered_per_s,
+        was_stopped: watched.was_stopped,
+    }
+}
+
+/// Counts the requests that were sent within the measured phase: all that
+/// ended but those that had waited so long that they were sent after it.
+///
+/// The wait before sending is the response time less the service time; a
+/// request of the last slice that waited for longer than half of it was,
+/// on average, sent too late.
+fn sent_in_time(slices: &[OpenSlice], totals: &BTreeMap<String, Sets>, scheduled: u64) -> f64 {
+    let dropped = totals
+        .get("dropped")
+        .map_or(0, |sets| sets.response.count());
+    let Some(last) = slices.last() else {
+        return 0.0;
+    };
+    let late: u64 = last
+        .outcomes
+        .iter()
+        .map(|of| {
+            let waits = of.stages.connection_wait.open();
+            waits.count_above(Duration::from_nanos(last.length_ns / 2))
+        })
+        .sum();
+    (scheduled - dropped.min(scheduled)).saturating_sub(late) as f64
+}
+
+fn blame(sums: Sums) -> Blame {
+    let whole = (sums.target + sums.connections + sums.signing + sums.generator).max(1) as f64;
+    Blame {
+        target: sums.target as f64 / whole,
+        connections: sums.connections as f64 / whole,
+        signing: sums.signing as f64 / whole,
+        generator: sums.generator as f64 / whole,
+    }
+}
+
+/// Merges packed histograms.
+#[must_use]
+pub fn merged<'a>(parts: impl Iterator<Item = &'a Packed>) -> Histogram {
+    let mut sum = Histogram::new();
+    for part in parts.filter(|part| !part.is_empty()) {
+        sum.add(&part.open());
+    }
+    sum
+}

@@ -1,0 +1,96 @@
+//! How does an open load pass, seen from outside of its threads?
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::Progress;
+use super::health::{HealthWatch, ran};
+use super::open_plan::OpenPlan;
+use super::pacer::now_ns;
+use super::recorder::{Live, as_ns};
+use crate::clock::process_cpu;
+use crate::record::{CpuTime, GeneratorHealth, Phases};
+
+/// How often progress is told and the stop flag looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What is watched while the threads work.
+pub(super) struct Watch<'a> {
+    pub plan: &'a OpenPlan,
+    pub origin_ns: u64,
+    pub live: &'a [Arc<Live>],
+    pub tids: &'a [i32],
+    pub mint_tids: &'a [i32],
+    pub broker_tids: &'a [i32],
+    pub stop: &'a AtomicBool,
+}
+
+/// What was seen meanwhile.
+pub(super) struct Watched {
+    pub phases: Phases,
+    pub cpu: CpuTime,
+    pub health: GeneratorHealth,
+    pub was_stopped: bool,
+}
+
+impl Watch<'_> {
+    /// Lets warm-up and measuring pass.
+    pub fn pass(self, tell: &mut impl FnMut(Progress), mut gather: impl FnMut()) -> Watched {
+        let warm_up = self.plan.warm_up;
+        let planned = warm_up + self.plan.measure;
+        let mut pass_until = |end: Duration, mut health: Option<&mut HealthWatch>| loop {
+            let elapsed = Duration::from_nanos(now_ns().saturating_sub(self.origin_ns));
+            let sum = |counter: fn(&Live) -> u64| self.live.iter().map(|live| counter(live)).sum();
+            let answered = sum(|live| live.answered.load(Ordering::Relaxed));
+            let failed = sum(|live| live.failed.load(Ordering::Relaxed));
+            tell(Progress {
+                elapsed,
+                planned,
+                answered,
+                failed,
+            });
+            gather();
+            if let Some(health) = &mut health {
+                health.look();
+            }
+            let is_counted_out = self
+                .plan
+                .count
+                .is_some_and(|count| answered + failed >= count && health.is_some())
+                && warm_up.is_zero();
+            if elapsed >= end || self.stop.load(Ordering::Relaxed) || is_counted_out {
+                return elapsed;
+            }
+            thread::sleep(TICK.min(end - elapsed));
+        };
+        let client: Vec<i32> = self.tids.iter().chain(self.mint_tids).copied().collect();
+        let read = || {
+            let broker = (!self.broker_tids.is_empty()).then(|| as_ns(ran(self.broker_tids)));
+            (as_ns(ran(&client)), broker, as_ns(process_cpu()))
+        };
+        let warmed = pass_until(warm_up, None).min(warm_up);
+        let before = read();
+        let mut health = HealthWatch::start(self.tids);
+        let elapsed = pass_until(planned, Some(&mut health));
+        let after = read();
+        Watched {
+            phases: Phases {
+                warm_up_ns: as_ns(warmed),
+                measured_ns: as_ns(elapsed.saturating_sub(warmed).min(self.plan.measure)),
+                drain_ns: 0,
+            },
+            cpu: CpuTime {
+                client_ns: after.0.saturating_sub(before.0),
+                broker_ns: after
+                    .1
+                    .zip(before.1)
+                    .map(|(after, before)| after.saturating_sub(before)),
+                process_ns: after.2.saturating_sub(before.2),
+            },
+            health: health.finish(),
+            was_stopped: self.stop.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Every scenario of the library can be used, and runs, shortened.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use mintmark::record::RunDocument;
+use mintmark::scenario::{Scenario, run};
+use mintmark::units::Span;
+
+fn library() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|end| end == "toml"))
+            .collect();
+    files.sort();
+    files
+}
+
+/// Keeps a scenario's shape and shrinks its time.
+fn shortened(path: &Path) -> Scenario {
+    let mut scenario = Scenario::read(path).unwrap();
+    let load = &mut scenario.load;
+    load.measure = Span::from_millis(400);
+    load.warm_up = Some(Span::from_millis(0));
+    load.slice = Some(Span::from_millis(100));
+    load.calibrate = Some(Span::from_millis(0));
+    if let Some(spike) = load.open.as_mut().and_then(|open| open.spike.as_mut()) {
+        spike.at = Span::from_millis(100);
+        spike.length = Span::from_millis(100);
+    }
+    scenario
+}
+
+#[test]
+fn every_scenario_has_its_file_s_name_and_a_description() {
+    for file in library() {
+        let plan = Scenario::read(&file).unwrap().plan().unwrap();
+        assert_eq!(file.file_stem().unwrap(), plan.name.as_str());
+        assert!(!plan.description.is_empty(), "{}", file.display());
+    }
+}
+
+#[test]
+fn every_scenario_without_steps_runs_and_accounts_for_its_requests() {
+    for file in library() {
+        let scenario = shortened(&file);
+        if !scenario.steps.is_empty() {
+            continue;
+        }
+        let plan = scenario.plan().unwrap();
+        let stop = AtomicBool::new(false);
+        let document = run(&plan, "test", &stop, &mut |_| ()).unwrap();
+        let open = document.steps[0].open.as_ref().unwrap();
+        assert!(
+            open.accounts.balance(),
+            "{}: {:?}",
+            plan.name,
+            open.accounts
+        );
+        assert!(
+            open.accounts.answered > 0,
+            "{}: {:?}",
+            plan.name,
+            open.counts()
+        );
+        // What is written can be read again.
+        let text = serde_json::to_string(&document).unwrap();
+        let read: RunDocument = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, document);
+    }
+}
+
+#[test]
+fn apps_share_the_requests_by_their_weights() {
+    let path = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/scenarios/many-apps.toml"
+    ));
+    let mut scenario = shortened(path);
+    scenario.load.measure = Span::from_millis(1_000);
+    let plan = scenario.plan().unwrap();
+    let stop = AtomicBool::new(false);
+    let document = run(&plan, "test", &stop, &mut |_| ()).unwrap();
+    let counts: BTreeMap<_, _> = document.steps[0].outcomes.clone();
+    // Tokens for users of all apps were granted: none was asked for by another app.
+    assert_eq!(counts.keys().collect::<Vec<_>>(), ["answered"]);
+}
