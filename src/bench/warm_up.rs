@@ -25,6 +25,35 @@ pub const MOST_OPERATIONS: usize = 4;
 /// Blocks from which an arm's speed and nature are read before it is measured.
 pub(super) const WARM_UP_BLOCKS: usize = 4;
 
+/// Finds out whether an arm's signatures wait for something.
+///
+/// Two things together tell it: even the fastest operation spends a fifth of
+/// its time off the processor, and the thread gave the processor up by itself
+/// in half of them. A long operation on a busy machine only has the first.
+fn nature(block: &mut Block, given_up: Option<u64>) -> TimedBy {
+    let operations = block.cpu_ns.len() as u64;
+    let cpu = quantile_of(&mut block.cpu_ns, 0.0).unwrap_or(1.0);
+    let wall = quantile_of(&mut block.wall_ns, 0.0).unwrap_or(1.0);
+    let gives_up = given_up.is_none_or(|switches| switches >= operations.div_ceil(2));
+    if cpu < 0.8 * wall && gives_up {
+        TimedBy::Wall
+    } else {
+        TimedBy::ThreadCpu
+    }
+}
+
+/// Returns how often this thread gave its processor up by itself, where the
+/// system counts that.
+fn voluntary_switches() -> Option<u64> {
+    std::fs::read_to_string("/proc/thread-self/status")
+        .ok()?
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?
+        .trim()
+        .parse()
+        .ok()
+}
+
 /// Warms every arm up, fits its operations to the clocks and finds out which
 /// clock tells the truth about it.
 pub(super) fn warm_up(
@@ -55,20 +84,58 @@ pub(super) fn warm_up(
         let (_, wall) = lowest(arm, 2).map_err(failed)?;
         longest = longest.max(wall * signatures as f64);
         block.clear();
+        let given_up = voluntary_switches();
         for _ in 0..WARM_UP_BLOCKS {
             arm.run_alone(2, &mut block).map_err(failed)?;
         }
-        let cpu = quantile_of(&mut block.cpu_ns, 0.0).unwrap_or(1.0);
-        let wall = quantile_of(&mut block.wall_ns, 0.0).unwrap_or(1.0);
-        // Preemption lifts single operations, waiting lifts the fastest too.
-        natures.push(if cpu < 0.8 * wall {
-            TimedBy::Wall
-        } else {
-            TimedBy::ThreadCpu
-        });
+        let given_up = given_up
+            .zip(voluntary_switches())
+            .map(|(before, after)| after.saturating_sub(before));
+        natures.push(nature(&mut block, given_up));
     }
     let fitting = (MOST_BLOCK.as_nanos() as f64 / longest).floor();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let operations = (fitting as usize).clamp(1, MOST_OPERATIONS);
     Ok((operations, natures))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(cpu_us: u64, wall_us: u64) -> Block {
+        let mut block = Block::default();
+        for _ in 0..8 {
+            block.add(
+                1,
+                Duration::from_micros(cpu_us),
+                Duration::from_micros(wall_us),
+            );
+        }
+        block
+    }
+
+    #[test]
+    fn what_waits_is_timed_by_the_wall_clock() {
+        assert_eq!(nature(&mut block(40, 5_000), Some(8)), TimedBy::Wall);
+        assert_eq!(nature(&mut block(40, 5_000), None), TimedBy::Wall);
+    }
+
+    #[test]
+    fn what_is_preempted_does_not_wait() {
+        // Seven milliseconds of work never get through in one slice.
+        assert_eq!(
+            nature(&mut block(7_000, 11_000), Some(0)),
+            TimedBy::ThreadCpu
+        );
+        assert_eq!(nature(&mut block(500, 510), Some(9)), TimedBy::ThreadCpu);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn sleeping_gives_the_processor_up() {
+        let before = voluntary_switches().unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(voluntary_switches().unwrap() > before);
+    }
 }
