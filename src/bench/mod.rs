@@ -11,6 +11,7 @@
 
 pub mod arm;
 pub mod case;
+mod injected;
 pub mod keys;
 mod message;
 mod prepare;
@@ -24,6 +25,7 @@ pub mod scaling;
 pub mod self_test;
 mod session;
 mod tally;
+mod warm_up;
 mod warning;
 
 #[cfg(test)]

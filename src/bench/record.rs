@@ -12,7 +12,7 @@ use super::case::{Case, Question};
 use super::quads::TimedBy;
 use super::quality::QualityFacts;
 use super::scaling::Scaling;
-use crate::record::{Host, Warning};
+use crate::record::{Histogram, Host, Warning};
 use crate::signer::{Facts, KeyKind};
 use crate::stats::{Estimate, Tolerance, Verdict};
 
@@ -138,6 +138,8 @@ pub struct CaseRecord {
     pub speed: Option<SpeedRatio>,
     /// The time of single signatures as the caller waits for them.
     pub latency: Latency,
+    /// All of those times, as an HDR histogram in its portable encoding.
+    pub latency_histogram: Histogram,
     /// Allocations by Rust code for each signature; C libraries are not seen.
     pub rust_allocations: Option<f64>,
     /// Bytes in those allocations.

@@ -86,6 +86,7 @@ fn case_record(ready: &Ready, tally: &Tally) -> CaseRecord {
         process_per_thread_cpu,
         speed: None,
         latency: latency(tally),
+        latency_histogram: tally.latency().clone(),
         rust_allocations: allocations.map(|(count, _)| count),
         rust_allocated_bytes: allocations.map(|(_, bytes)| bytes),
         cycles: probes::cycles(&*ready.signer, &ready.messages).ok(),
@@ -171,18 +172,19 @@ fn stepped_down(
 fn latency(tally: &Tally) -> Latency {
     /// Signatures beyond a percentile that make it worth showing.
     const BEYOND: f64 = 20.0;
-    let histogram = tally.latency_ns();
+    let histogram = tally.latency();
+    let ns = |time: Option<Duration>| time.map(whole_ns);
     let at = |quantile: f64| {
-        let beyond = histogram.len() as f64 * (1.0 - quantile);
-        (beyond >= BEYOND).then(|| histogram.value_at_quantile(quantile))
+        let beyond = histogram.count() as f64 * (1.0 - quantile);
+        ns(histogram.quantile(quantile).filter(|_| beyond >= BEYOND))
     };
     Latency {
-        min_ns: histogram.min(),
+        min_ns: ns(histogram.quantile(0.0)).unwrap_or(0),
         p50_ns: at(0.5),
         p90_ns: at(0.9),
         p99_ns: at(0.99),
         p999_ns: at(0.999),
-        max_ns: histogram.max(),
+        max_ns: ns(histogram.max()).unwrap_or(0),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::bench::{
     BenchRecord, Bounded, Case, CaseRecord, ComparisonRecord, KeyPolicy, QualityFacts, Question,
     TimedBy,
 };
-use crate::record::{Host, Warning};
+use crate::record::{Histogram, Host, Warning};
 use crate::signer::{Algorithm, Facts};
 use crate::stats::{Estimate, Tolerance, Verdict};
 
@@ -51,6 +51,7 @@ pub(crate) fn sample() -> BenchRecord {
             p999_ns: None,
             max_ns: 8_300_000,
         },
+        latency_histogram: Histogram::new(),
         rust_allocations: None,
         rust_allocated_bytes: None,
         cycles: None,

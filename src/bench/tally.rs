@@ -3,13 +3,11 @@
 //! Every block is added once, whichever comparison it served. Floors are kept
 //! for each block, latencies in a histogram; single operations are not kept.
 
-use hdrhistogram::Histogram;
+use std::time::Duration;
 
 use super::arm::Block;
+use crate::record::Histogram;
 use crate::stats::order::{quantile, quantile_of, sort};
-
-/// The longest latency that the histogram tells apart: ten minutes, in ns.
-const LONGEST_NS: u64 = 600_000_000_000;
 
 /// The figures of one case, gathered over its blocks.
 #[derive(Clone, Debug)]
@@ -17,7 +15,7 @@ pub struct Tally {
     threads: usize,
     cpu_floors_ns: Vec<f64>,
     wall_floors_ns: Vec<f64>,
-    latency_ns: Histogram<u64>,
+    latency: Histogram,
     signatures: u64,
     operations: u64,
     preempted: u64,
@@ -34,8 +32,7 @@ impl Tally {
             threads: threads.max(1),
             cpu_floors_ns: Vec::new(),
             wall_floors_ns: Vec::new(),
-            latency_ns: Histogram::new_with_bounds(1, LONGEST_NS, 3)
-                .expect("the bounds and three digits are valid"),
+            latency: Histogram::new(),
             signatures: 0,
             operations: 0,
             preempted: 0,
@@ -52,7 +49,7 @@ impl Tally {
         self.wall_floors_ns
             .extend(quantile_of(&mut block.wall_ns.clone(), 0.25));
         for latency in &block.latency_ns {
-            self.latency_ns.saturating_record(*latency);
+            self.latency.record(Duration::from_nanos(*latency));
         }
         self.signatures += block.signatures;
         self.operations += block.cpu_ns.len() as u64 * self.threads as u64;
@@ -114,10 +111,10 @@ impl Tally {
         &self.cpu_floors_ns
     }
 
-    /// Returns the latencies of single signatures, in ns.
+    /// Returns the latencies of single signatures.
     #[must_use]
-    pub fn latency_ns(&self) -> &Histogram<u64> {
-        &self.latency_ns
+    pub fn latency(&self) -> &Histogram {
+        &self.latency
     }
 
     /// Returns the mean CPU time of a signature on the signing threads, in ns.
@@ -163,8 +160,6 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -188,6 +183,6 @@ mod tests {
         assert!((tally.achieved_per_s() - 5_000.0).abs() < 1e-6);
         assert!((tally.utilisation() - 0.5).abs() < 1e-9);
         assert!((tally.preempted_share() - 0.5).abs() < 1e-9);
-        assert_eq!(tally.latency_ns().len(), 16);
+        assert_eq!(tally.latency().count(), 16);
     }
 }

@@ -18,10 +18,11 @@ fn write_all(out: &mut String, record: &SelfTestRecord) -> fmt::Result {
     let host = &record.host;
     writeln!(
         out,
-        "host        {} ({}), {} processors{}, {} {}, {} build",
+        "host        {} ({}), {} processor{}{}, {} {}, {} build",
         host.cpu_model,
         host.cpu_signature,
         host.cpus,
+        if host.cpus == 1 { "" } else { "s" },
         if host.is_virtual { ", virtual" } else { "" },
         host.os,
         host.kernel,
