@@ -1,13 +1,17 @@
-//! Assertions: none allocates on the heap once the buffers have grown.
+//! Assertions and cached tokens: none allocates on the heap in steady state.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use mintmark::assertion::{Bindings, Builder, Subject};
 use mintmark::oauth::Profile;
 use mintmark::signer::{Algorithm, SignError, Signer};
+use mintmark::token::{Cache, Purpose};
 
 /// The system's allocator, counting what each thread asks of it.
 struct Counting;
@@ -97,4 +101,41 @@ fn an_assertion_in_steady_state_allocates_nothing() {
         }
     });
     assert_eq!(count, 0);
+}
+
+#[test]
+fn a_token_that_is_cached_is_had_without_an_allocation() {
+    let cache = Cache::new(crate::token::desk::Desk::default());
+    let purpose = Purpose::of_app("app").with_scopes(["read"]);
+    let subjects: Vec<Subject> = (0..100)
+        .map(|i| Subject::user(format!("a subject whose name is long: {i}")))
+        .collect();
+    for subject in &subjects {
+        let token = crate::token::desk::token("token", Duration::from_secs(3_600));
+        cache.put(&purpose, subject, token, Duration::ZERO);
+    }
+    let mut handle = cache.handle(&purpose, &subjects[0]);
+    let mut hit = || {
+        for subject in &subjects {
+            assert!(cache.peek(&purpose, subject).is_some());
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(
+                pin!(cache.get(&purpose, subject))
+                    .poll(&mut context)
+                    .is_ready()
+            );
+            assert!(handle.peek().is_some());
+            assert!(pin!(handle.get()).poll(&mut context).is_ready());
+        }
+    };
+    // What a thread needs once.
+    hit();
+    assert_eq!(
+        allocations(|| {
+            for _ in 0..100 {
+                hit();
+            }
+        }),
+        0
+    );
 }

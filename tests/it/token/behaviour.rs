@@ -206,6 +206,35 @@ async fn without_refresh_the_token_serves_to_its_margin_and_then_all_wait() {
 }
 
 #[tokio::test]
+async fn early_refresh_becomes_likely_as_the_end_comes_near() {
+    let stage = Stage::new(Policy {
+        refresh: Refresh::Early { beta: 1.0 },
+        ..exact()
+    });
+    // The fetch takes a second, which is the mean distance from the end.
+    let getting = stage.begin().await;
+    stage.advance(1);
+    stage.desk.order().grant("old", HOUR);
+    getting.await.unwrap().unwrap();
+    // Fresh until 3,570 seconds after it was asked for.
+    stage.advance(3_569 - 30);
+    for _ in 0..200 {
+        assert_eq!(stage.now(), "old");
+    }
+    settle().await;
+    // 200 readers at e⁻³⁰ each.
+    assert_eq!(stage.desk.fetches(), 1);
+    stage.advance(29);
+    for _ in 0..50 {
+        assert_eq!(stage.now(), "old");
+    }
+    settle().await;
+    // 50 readers at e⁻¹ each; one of them began, and the rest held back.
+    assert_eq!(stage.desk.fetches(), 2);
+    assert_eq!(stage.cache.metrics().refreshes, 1);
+}
+
+#[tokio::test]
 async fn an_old_token_serves_within_its_bound_while_the_endpoint_is_down() {
     let stage = Stage::new(Policy {
         refresh: Refresh::AtEnd,

@@ -2,7 +2,8 @@
 
 mod behaviour;
 mod cancellation;
-mod desk;
+pub mod desk;
+mod endpoint;
 mod herd;
 mod keys;
 mod model;

@@ -298,6 +298,7 @@ fn eight_programs_that_start_together_ask_the_endpoint_once() {
     let broker = broker_for(&app);
     let config = folder.path().join("app.json");
     fs::write(&config, app.to_json().as_bytes()).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
     let shared = format!("--shared={}", folder.path().join("tokens").display());
     let started: Vec<_> = (0..8)
         .map(|_| {
