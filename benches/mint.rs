@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mintmark::credential::generate::{RsaBits, rsa_key};
-use mintmark::signer::{Algorithm, Job, Mint, MintConfig, PrivateKey, Registry, Signer};
+use mintmark::signer::{
+    Algorithm, Job, LoneCaller, Mint, MintConfig, PrivateKey, Registry, Signer,
+};
 
 const MESSAGE: usize = 420;
 const BLOCKS: usize = 60;
@@ -60,17 +62,18 @@ fn lone(signer: &Arc<dyn Signer>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime can be made");
-    let start = |lends_idle_callers| {
+    let start = |lone| {
         let config = MintConfig {
-            lends_idle_callers,
+            lone,
             ..MintConfig::with_threads(1)
         };
         Mint::start(Arc::clone(signer), config).expect("a thread can be started")
     };
-    let (lending, threads) = (start(true), start(false));
+    let (lending, threads) = (start(LoneCaller::Signs), start(LoneCaller::HandsOver));
     let message = vec![7; MESSAGE];
     let mut signature = vec![0; signer.signature_len()];
-    let (mut direct, mut lent, mut handed, mut awaited) = (vec![], vec![], vec![], vec![]);
+    let (mut direct, mut lent, mut handed) = (vec![], vec![], vec![]);
+    let (mut awaited_lent, mut awaited) = (vec![], vec![]);
     for _ in 0..BLOCKS {
         direct.push(timed(20, || {
             signer.sign(&message, &mut signature).expect("it signs");
@@ -81,13 +84,15 @@ fn lone(signer: &Arc<dyn Signer>) {
         handed.push(timed(20, || {
             let _ = threads.sign_blocking(message.clone(), Vec::new(), None);
         }));
-        awaited.push(runtime.block_on(async {
-            let begun = Instant::now();
-            for _ in 0..20 {
-                let _ = threads.sign(message.clone(), Vec::new(), None).await;
-            }
-            begun.elapsed().as_nanos() as f64 / 20.0
-        }));
+        for (mint, times) in [(&lending, &mut awaited_lent), (&threads, &mut awaited)] {
+            times.push(runtime.block_on(async {
+                let begun = Instant::now();
+                for _ in 0..20 {
+                    let _ = mint.sign(message.clone(), Vec::new(), None).await;
+                }
+                begun.elapsed().as_nanos() as f64 / 20.0
+            }));
+        }
     }
     let base = floor(&direct);
     println!("one request in flight, wall time, lower quartile of {BLOCKS} blocks of 20");
@@ -95,6 +100,7 @@ fn lone(signer: &Arc<dyn Signer>) {
     for (what, times) in [
         ("blocking, caller lent", &lent),
         ("blocking, handed over", &handed),
+        ("awaited, caller lent", &awaited_lent),
         ("awaited, handed over", &awaited),
     ] {
         let time = floor(times);

@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::algorithm::{Algorithm, KeyKind};
 pub use self::key::{KeyError, PrivateKey, PublicKey};
-pub use self::mint::{Mint, MintConfig, MintError, MintStats, Signed};
+pub use self::mint::{LoneCaller, Mint, MintConfig, MintError, MintStats, Signed};
 pub use self::registry::{Registry, verify};
 
 /// Signs messages with one key and one algorithm.
