@@ -32,6 +32,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod blinding;
 mod bound;
+#[cfg(target_arch = "x86_64")]
+mod columns;
 mod components;
 #[cfg(target_arch = "x86_64")]
 mod crt;

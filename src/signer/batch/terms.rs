@@ -1,8 +1,8 @@
 //! What is done with one product of digits, or a block of them, in doubles?
 //!
 //! Functions that need features of the processor cannot be forced inline, and
-//! a call would spill the sums; hence macros, which [`super::avx2`] puts
-//! together. `$sums` is an array of ten registers: the sums of a column of five
+//! a call would spill the sums; hence macros, which
+//! [`super::columns`] and [`super::avx2`] put together. `$sums` is an array of ten registers: the sums of a column of five
 //! digits, which begins at index 0, and of the one after it. `$splits` are the
 //! two constants by which a product is split.
 //!
