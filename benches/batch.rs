@@ -149,9 +149,10 @@ fn compare(bits: usize, rounds: usize) {
         .collect();
     for path in vector_paths() {
         for backend in [Batch::on(path), Batch::on(path).blinded()] {
-            let name = match backend.is_blinded() {
-                false => name(path),
-                true => format!("{}, blinded", name(path)),
+            let name = if backend.is_blinded() {
+                format!("{}, blinded", name(path))
+            } else {
+                name(path)
             };
             let signer = backend.load(&key, Algorithm::Rs256).unwrap();
             let together = signer.batch_width();

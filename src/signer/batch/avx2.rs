@@ -21,6 +21,7 @@ use std::arch::x86_64::{
     _mm256_castsi256_pd, _mm256_cmpeq_epi64, _mm256_fmadd_pd, _mm256_set_epi64x,
     _mm256_set1_epi64x, _mm256_setzero_si256, _mm256_srli_epi64, _mm256_sub_epi64, _mm256_sub_pd,
 };
+use std::cmp::Ordering;
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -51,7 +52,7 @@ impl<const K: usize> Modulus<K> {
     /// Prepares `lower` as the modulus of the lower two lanes and `upper` as
     /// that of the upper two.
     fn halves(lower: &Natural, upper: &Natural) -> Self {
-        let steps = [lower, upper].map(|p| p.clear_digits::<STEP>());
+        let steps = [lower, upper].map(Natural::clear_digits::<STEP>);
         let doubles = |lower: &[u64], upper: &[u64]| {
             let mut number = Number::<Four, K>::halves(lower, upper);
             for digit in number.digits_mut() {
@@ -129,32 +130,36 @@ impl<const K: usize> Field<'_, K> {
             for i in column.saturating_sub(count)..column.min(count - 1) {
                 term_block!(sums, splits, &quotient[i], &stepped[column - 1 - i]);
             }
-            if column + 1 < count {
-                let digits = &mut quotient[column];
-                carry_column!(sums, |place: usize, digit| store_double(
-                    &mut digits[place],
-                    digit
-                ));
-            } else if column + 1 == count {
-                let (digits, doubles) = (&mut memory.last, &mut memory.last_doubles);
-                carry_column!(sums, |place: usize, digit| {
-                    store(&mut digits[place], digit);
-                    store_double(&mut doubles[place], digit);
-                });
-                let multiple = &mut quotient[column];
-                lower_half(multiple, doubles, &self.modulus.negated_inverse);
-                for (place, digit) in digits.iter().enumerate() {
-                    sums[place] = _mm256_add_epi64(load(digit), all(TRIANGLE[place]));
+            match (column + 1).cmp(&count) {
+                Ordering::Less => {
+                    let digits = &mut quotient[column];
+                    carry_column!(sums, |place: usize, digit| store_double(
+                        &mut digits[place],
+                        digit
+                    ));
                 }
-                term_block!(sums, splits, multiple, &value[0]);
-                // The digits are zero.
-                carry_column!(sums, |_: usize, _| ());
-            } else {
-                if let Some(digits) = value.get(column + 1 - count) {
-                    term_block!(sums, splits, &quotient[count - 1], digits);
+                Ordering::Equal => {
+                    let (digits, doubles) = (&mut memory.last, &mut memory.last_doubles);
+                    carry_column!(sums, |place: usize, digit| {
+                        store(&mut digits[place], digit);
+                        store_double(&mut doubles[place], digit);
+                    });
+                    let multiple = &mut quotient[column];
+                    lower_half(multiple, doubles, &self.modulus.negated_inverse);
+                    for (place, digit) in digits.iter().enumerate() {
+                        sums[place] = _mm256_add_epi64(load(digit), all(TRIANGLE[place]));
+                    }
+                    term_block!(sums, splits, multiple, &value[0]);
+                    // The digits are zero.
+                    carry_column!(sums, |_: usize, _| ());
                 }
-                let digits = &mut out[column - count];
-                carry_column!(sums, |place: usize, digit| store(&mut digits[place], digit));
+                Ordering::Greater => {
+                    if let Some(digits) = value.get(column + 1 - count) {
+                        term_block!(sums, splits, &quotient[count - 1], digits);
+                    }
+                    let digits = &mut out[column - count];
+                    carry_column!(sums, |place: usize, digit| store(&mut digits[place], digit));
+                }
             }
             match columns.get(column + 2) {
                 Some(next) => next_column!(sums, |place: usize| load(&next[place])),

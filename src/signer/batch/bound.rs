@@ -23,11 +23,17 @@ use crate::clock::thread_cpu;
 /// Other paths have no bound, and it returns `None`.
 #[must_use]
 pub fn multiplications(path: Path, bits: usize) -> Option<usize> {
-    let (product, square): (fn(usize) -> usize, fn(usize) -> usize) = match path {
-        Path::Ifma => (ifma_product, ifma_square),
-        Path::Avx2 => (avx2_product, avx2_square),
-        Path::Portable => return None,
+    let product = |digits| match path {
+        Path::Ifma => ifma_product(digits),
+        _ => avx2_product(digits),
     };
+    let square = |digits| match path {
+        Path::Ifma => ifma_square(digits),
+        _ => avx2_square(digits),
+    };
+    if path == Path::Portable {
+        return None;
+    }
     let prime = BLOCK * bits / 1024;
     let windows = (bits / 2).div_ceil(WINDOW);
     let table = ENTRIES / 2 - 1;

@@ -9,11 +9,6 @@
 //! that depends on a digit. The rule that others rely on: every digit that is
 //! stored is below 2^52.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "arrays of lanes are walked side by side"
-)]
-
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::ops::{Index, IndexMut};

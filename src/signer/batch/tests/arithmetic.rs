@@ -176,8 +176,9 @@ fn check_powers<A: Kernel>(kernel: A, seed: u64) {
     let mut random = Random(seed);
     let half = A::Lanes::HALF;
     let (p, q) = (random.modulus(1024), random.modulus(1024));
-    let (d, f) = (random.number(1024), random.number(1024));
-    let exponents = Exponents::halves::<A::Lanes>(&natural(&d), &natural(&f), 1024);
+    let powers = [random.number(1024), random.number(1024)];
+    let [lower, upper] = powers.each_ref().map(natural);
+    let exponents = Exponents::halves::<A::Lanes>(&lower, &upper, 1024);
     let modulus = kernel.modulus::<2>(&natural(&p), &natural(&q));
     let bases: Vec<_> = (0..A::Lanes::COUNT)
         .map(|lane| random.number(1026) % ([&p, &q][lane / half] * 3_u8))
@@ -204,7 +205,7 @@ fn check_powers<A: Kernel>(kernel: A, seed: u64) {
         &mut table,
     );
     for (lane, found) in values(&result).into_iter().enumerate() {
-        let (p, d) = [(&p, &d), (&q, &f)][lane / half];
+        let (p, d) = ([&p, &q][lane / half], &powers[lane / half]);
         assert!(
             found % p == bases[lane].modpow(d, p) * &r % p,
             "lane {lane}"
