@@ -34,10 +34,8 @@ use crate::record::{
     Gathered, Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, TokenHabit, Tool, Warning,
 };
 use crate::signer::registry::UnknownBackend;
-use crate::signer::{
-    Backend, LoadError as SignerError, Mint, MintConfig, PrivateKey, Registry, Signer,
-};
-use crate::token::{App, AppError};
+use crate::signer::{Backend, LoadError as SignerError, Mint, MintConfig, PrivateKey, Registry};
+use crate::token::{App, AppError, SigningKey};
 
 /// How long an embedded broker may take to answer its last requests.
 const BROKER_DRAIN: Duration = Duration::from_secs(2);
@@ -360,17 +358,17 @@ impl Stage {
         let registry = Registry::compiled();
         let name = backend_name(plan, signing);
         let backend = registry.get(&name)?;
-        let mut signer = backend.load(&self.key, plan.algorithm)?;
+        let kid = self.credential.key_id.as_deref();
+        let mut kept_key = SigningKey::load(&self.key, kid, &**backend, plan.algorithm)?;
         let mut signed_by = SignedBy {
             backend: name.clone(),
             singly: name,
             mint: None,
         };
         let mut single = Arc::clone(backend);
-        if signer.batch_width() > 1 {
-            let mint = Arc::new(Mint::start(signer, mint_config()).map_err(RunError::Mint)?);
-            signer = Arc::clone(&mint) as Arc<dyn Signer>;
-            signed_by.mint = Some(mint);
+        if kept_key.signer().batch_width() > 1 {
+            kept_key = kept_key.minted(mint_config()).map_err(RunError::Mint)?;
+            signed_by.mint = kept_key.mint().cloned();
             // A key that is opened for one assertion fills no batch: whoever
             // does that takes a library for single signatures.
             if plan.backend.is_none()
@@ -394,7 +392,7 @@ impl Stage {
                 sealed: self.credential.key.clone(),
                 key: Arc::clone(&self.key),
                 backend: single,
-                signer,
+                kept_key,
                 url: self.url.clone(),
                 timeout: plan.load.timeout.0,
                 subjects: self.subjects.clone(),

@@ -7,7 +7,9 @@
 //! pause doubles.
 //!
 //! No lock is taken on the way to a signature: the key is read from its ring,
-//! and each thread writes assertions with a builder of its own.
+//! and each thread writes assertions with a builder of its own. The signature
+//! is made on the calling thread, or awaited from a mint where the key has one
+//! ([`SigningKey::of_mint`]).
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -150,7 +152,7 @@ impl Client {
             // The key is held until the answer is there: until then, the
             // endpoint needs its public half.
             let key = self.keys.current();
-            let assertion = self.assertion(&key, subject)?;
+            let assertion = self.assertion(&key, subject).await?;
             let answer = self.exchange.send(&assertion).await;
             drop(key);
             if let Some(token) = answer.token {
@@ -217,7 +219,20 @@ impl Client {
         }
     }
 
-    fn assertion(&self, key: &Arc<SigningKey>, subject: &Subject) -> Result<Vec<u8>, FetchError> {
+    async fn assertion(
+        &self,
+        key: &Arc<SigningKey>,
+        subject: &Subject,
+    ) -> Result<Vec<u8>, FetchError> {
+        let input = self.signing_input(key, subject)?;
+        Ok(key.complete(input).await?)
+    }
+
+    fn signing_input(
+        &self,
+        key: &Arc<SigningKey>,
+        subject: &Subject,
+    ) -> Result<Vec<u8>, FetchError> {
         let pen = self.pen_of(key);
         let builder = pen.builders.get_or_try(|| {
             self.app
@@ -228,7 +243,7 @@ impl Client {
         // Nothing in between awaits or calls back, so the builder is free.
         builder
             .borrow_mut()
-            .write(self.server_time(), subject, key.signer(), &mut out)?;
+            .write_signing_input(self.server_time(), subject, &mut out);
         Ok(out)
     }
 
