@@ -271,14 +271,21 @@ fn compare(one: &Arm<'_>, two: &Arm<'_>) -> (Value, bool) {
     order::sort(&mut ratios);
     let median = order::quantile(&ratios, 0.5);
     let bounds = order::median_bounds(&ratios, 0.025);
-    let (low, high) = bounds.unwrap_or((f64::NAN, f64::NAN));
-    println!(
-        "  {} costs {:.3} × that of one ({low:.3} … {high:.3}), by {} of {} windows in which both ran",
-        two.name,
-        median.unwrap_or(f64::NAN),
+    let windows = format!(
+        "by {} of {} windows in which both ran",
         ratios.len(),
-        two.ns.len(),
+        two.ns.len()
     );
+    match median.zip(bounds) {
+        Some((median, (low, high))) => println!(
+            "  {} costs {median:.3} × that of one ({low:.3} … {high:.3}), {windows}",
+            two.name
+        ),
+        None => println!(
+            "  {} beside that of one: too little to say, {windows}",
+            two.name
+        ),
+    }
     let value = json!({
         "arm": two.name,
         "median_ratio": median,
