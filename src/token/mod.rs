@@ -111,6 +111,7 @@ mod flight;
 mod slot;
 mod sync;
 mod table;
+mod token_file;
 
 pub use self::app::{App, AppError};
 pub use self::cache::{Cache, CacheBuilder, CacheError, Held};
@@ -121,6 +122,7 @@ pub use self::keys::{KeyRing, KeyStore, Retired, SigningKey};
 pub use self::metrics::{AgeClass, Metrics};
 pub use self::policy::{Policy, Refresh};
 pub use self::purpose::Purpose;
-pub use self::shelf::{Shelf, ShelfError};
+pub use self::shelf::Shelf;
 pub use self::source::{Clients, Fault, Source, Wanted};
+pub use self::token_file::ShelfError;
 pub use self::watch::{Change, KeyFile, KeyWatch, WatchError};
