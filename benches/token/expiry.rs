@@ -24,8 +24,8 @@ use mintmark::stats::{Random, order};
 use mintmark::token::{Cache, Policy, Purpose, Refresh};
 use serde_json::{Value, json};
 
-use crate::Found;
 use crate::stage::{Living, Stage, pin, pin_to};
+use crate::{Found, Goals};
 
 /// The time between two reads: 50,000 a second.
 const INTERVAL: Duration = Duration::from_micros(20);
@@ -251,12 +251,12 @@ fn report(arms: &[Arm]) -> Found {
     let [steady, ahead, at_end] = arms else {
         unreachable!("three arms were made");
     };
-    let (due, is_due_met) = compare(
+    let (due, due_goals) = compare(
         "ahead, from when it was due",
         &ahead.response_p999,
         &steady.response_p999,
     );
-    let (call, is_call_met) = compare("ahead, alone", &ahead.call_p999, &steady.call_p999);
+    let (call, call_goals) = compare("ahead, alone", &ahead.call_p999, &steady.call_p999);
     let (end, _) = compare(
         "at its end, from when it was due",
         &at_end.response_p999,
@@ -272,12 +272,12 @@ fn report(arms: &[Arm]) -> Found {
             "ahead_adds_to_p999_alone": call,
             "at_end_adds_to_p999_from_due": end,
         }),
-        meets_goals: is_due_met && is_call_met,
+        goals: due_goals.and(call_goals),
     }
 }
 
 /// Compares the p99.9 of windows by the bounds of both medians.
-fn compare(what: &str, with: &[f64], without: &[f64]) -> (Value, bool) {
+fn compare(what: &str, with: &[f64], without: &[f64]) -> (Value, Goals) {
     let bounds = |values: &[f64]| {
         let mut sorted = values.to_vec();
         order::sort(&mut sorted);
@@ -288,7 +288,7 @@ fn compare(what: &str, with: &[f64], without: &[f64]) -> (Value, bool) {
     };
     let (Some(with), Some(without)) = (bounds(with), bounds(without)) else {
         println!("  p99.9 of a window, {what}: too few undisturbed windows to say");
-        return (Value::Null, true);
+        return (Value::Null, Goals::Unjudged);
     };
     let (added, low, high) = (with.0 - without.0, with.1 - without.2, with.2 - without.1);
     let is_measurable = low > SMALLEST;
@@ -309,7 +309,7 @@ fn compare(what: &str, with: &[f64], without: &[f64]) -> (Value, bool) {
         "upper_ns": high,
         "is_measurable": is_measurable,
     });
-    (value, !is_measurable)
+    (value, Goals::met_if(!is_measurable))
 }
 
 fn micros(ns: f64) -> String {
