@@ -105,6 +105,12 @@ impl Kept {
         )
     }
 
+    /// Returns how many calls waited for the fetch of another so far.
+    #[must_use]
+    pub fn waits(&self) -> u64 {
+        self.cache.metrics().waits
+    }
+
     /// Returns how tokens were fetched so far.
     #[must_use]
     pub fn herds(&self) -> Herds {

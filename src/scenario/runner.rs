@@ -31,7 +31,8 @@ use crate::oauth::{Profile, ProfileError};
 use crate::record::document::SCHEMA_VERSION;
 use crate::record::host::QualityWatch;
 use crate::record::{
-    Gathered, Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, TokenHabit, Tool, Warning,
+    Gathered, Herds, Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, TokenHabit, Tool,
+    Warning,
 };
 use crate::signer::registry::UnknownBackend;
 use crate::signer::{Backend, LoadError as SignerError, Mint, MintConfig, PrivateKey, Registry};
@@ -572,7 +573,9 @@ fn run_step(
     helpers.extend(kept.threads());
     // What is fetched apart from the workers belongs to no call of theirs; it
     // is counted over the measured phase, to within a tick of the progress.
+    // So are the calls that wait, of which all do before there is a token.
     let (mut before, mut after) = (None, (0, 0));
+    let mut waits_before = 0;
     let measured = run_closed(
         &closed,
         |index| Habitual::new(shared, &kept, step.habits, index),
@@ -585,6 +588,8 @@ fn run_step(
             after = kept.apart();
             if progress.elapsed >= closed.warm_up {
                 before.get_or_insert(after);
+            } else {
+                waits_before = kept.waits();
             }
             tell(Event::Step(progress));
         },
@@ -604,7 +609,13 @@ fn run_step(
             latencies: measured.latencies,
             cpu: measured.cpu,
             slices: measured.slices,
-            herds: (step.habits.token != TokenHabit::FetchPerCall).then(|| kept.herds()),
+            herds: (step.habits.token != TokenHabit::FetchPerCall).then(|| {
+                let herds = kept.herds();
+                Herds {
+                    waits: herds.waits - waits_before,
+                    ..herds
+                }
+            }),
             open: None,
         },
         measured.was_stopped,

@@ -27,8 +27,9 @@ fn steps(of: &[(&str, &str)]) -> Vec<StepRecord> {
 fn document(of: &[(&str, &str)]) -> RunDocument {
     let mut text = SCENARIO.to_owned();
     for (key, token) in of {
-        text +=
-            &format!("[[step]]\nname = \"{key} {token}\"\nkey = \"{key}\"\ntoken = \"{token}\"\n");
+        let step = format!("name = \"{key} {token}\"\nkey = \"{key}\"\ntoken = \"{token}\"\n");
+        text.push_str("[[step]]\n");
+        text.push_str(&step);
     }
     let plan = Scenario::from_toml(&text, Path::new("habits.toml"))
         .unwrap()
