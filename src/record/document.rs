@@ -249,7 +249,8 @@ pub struct Herds {
     pub later_fetches: u64,
     /// The largest of them.
     pub later_largest: u64,
-    /// Calls that waited for a fetch that another call had caused.
+    /// Calls that waited for a fetch that another call had caused, from the
+    /// end of warm-up on.
     pub waits: u64,
     /// Fetches in the background, while the old token was in use.
     pub refreshes: u64,

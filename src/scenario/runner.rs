@@ -31,13 +31,12 @@ use crate::oauth::{Profile, ProfileError};
 use crate::record::document::SCHEMA_VERSION;
 use crate::record::host::QualityWatch;
 use crate::record::{
-    Gathered, Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, TokenHabit, Tool, Warning,
+    Gathered, Herds, Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, TokenHabit, Tool,
+    Warning,
 };
 use crate::signer::registry::UnknownBackend;
-use crate::signer::{
-    Backend, LoadError as SignerError, Mint, MintConfig, PrivateKey, Registry, Signer,
-};
-use crate::token::{App, AppError};
+use crate::signer::{Backend, LoadError as SignerError, Mint, MintConfig, PrivateKey, Registry};
+use crate::token::{App, AppError, SigningKey};
 
 /// How long an embedded broker may take to answer its last requests.
 const BROKER_DRAIN: Duration = Duration::from_secs(2);
@@ -360,17 +359,17 @@ impl Stage {
         let registry = Registry::compiled();
         let name = backend_name(plan, signing);
         let backend = registry.get(&name)?;
-        let mut signer = backend.load(&self.key, plan.algorithm)?;
+        let kid = self.credential.key_id.as_deref();
+        let mut kept_key = SigningKey::load(&self.key, kid, &**backend, plan.algorithm)?;
         let mut signed_by = SignedBy {
             backend: name.clone(),
             singly: name,
             mint: None,
         };
         let mut single = Arc::clone(backend);
-        if signer.batch_width() > 1 {
-            let mint = Arc::new(Mint::start(signer, mint_config()).map_err(RunError::Mint)?);
-            signer = Arc::clone(&mint) as Arc<dyn Signer>;
-            signed_by.mint = Some(mint);
+        if kept_key.signer().batch_width() > 1 {
+            kept_key = kept_key.minted(mint_config()).map_err(RunError::Mint)?;
+            signed_by.mint = kept_key.mint().cloned();
             // A key that is opened for one assertion fills no batch: whoever
             // does that takes a library for single signatures.
             if plan.backend.is_none()
@@ -394,7 +393,7 @@ impl Stage {
                 sealed: self.credential.key.clone(),
                 key: Arc::clone(&self.key),
                 backend: single,
-                signer,
+                kept_key,
                 url: self.url.clone(),
                 timeout: plan.load.timeout.0,
                 subjects: self.subjects.clone(),
@@ -574,7 +573,9 @@ fn run_step(
     helpers.extend(kept.threads());
     // What is fetched apart from the workers belongs to no call of theirs; it
     // is counted over the measured phase, to within a tick of the progress.
+    // So are the calls that wait, of which all do before there is a token.
     let (mut before, mut after) = (None, (0, 0));
+    let mut waits_before = 0;
     let measured = run_closed(
         &closed,
         |index| Habitual::new(shared, &kept, step.habits, index),
@@ -587,6 +588,8 @@ fn run_step(
             after = kept.apart();
             if progress.elapsed >= closed.warm_up {
                 before.get_or_insert(after);
+            } else {
+                waits_before = kept.waits();
             }
             tell(Event::Step(progress));
         },
@@ -606,7 +609,13 @@ fn run_step(
             latencies: measured.latencies,
             cpu: measured.cpu,
             slices: measured.slices,
-            herds: (step.habits.token != TokenHabit::FetchPerCall).then(|| kept.herds()),
+            herds: (step.habits.token != TokenHabit::FetchPerCall).then(|| {
+                let herds = kept.herds();
+                Herds {
+                    waits: herds.waits - waits_before,
+                    ..herds
+                }
+            }),
             open: None,
         },
         measured.was_stopped,
