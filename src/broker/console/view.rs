@@ -1,0 +1,626 @@
+//! What stands in the pages?
+//!
+//! One struct a page, which its template under `pages/` reads; the templates
+//! escape everything. Words for people are made here and there, never rules.
+
+use std::error::Error;
+
+use askama::Template;
+use axum::response::{Html, IntoResponse, Response};
+use http::StatusCode;
+use jiff::Timestamp;
+
+use super::gate::{Fault, is_answerable};
+use super::session::Role;
+use super::settings::Problems;
+use crate::broker::directory::{AppRecord, Enterprise, KeyRecord, Notice, Status, UserRecord};
+use crate::broker::feed::Entry;
+use crate::broker::registration::{Access, Authentication};
+use crate::broker::terms::{SCOPES, Terms};
+use crate::broker::token::Subject;
+use crate::error::Chain;
+
+/// What stands around the content of a page.
+pub(super) struct Chrome {
+    pub(super) role: Option<Role>,
+    pub(super) csrf: String,
+    pub(super) here: &'static str,
+    pub(super) flash: Option<String>,
+    /// How many apps wait for an administrator.
+    pub(super) waiting: usize,
+}
+
+impl Chrome {
+    fn is_administrator(&self) -> bool {
+        self.role == Some(Role::Administrator)
+    }
+
+    /// Marks the link of the part that the page belongs to.
+    fn current(&self, part: &str) -> &'static str {
+        if self.here == part { "page" } else { "false" }
+    }
+}
+
+/// A short word with a colour.
+pub(super) struct Badge {
+    text: &'static str,
+    tone: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+pub(super) struct SignInPage {
+    pub(super) chrome: Chrome,
+    pub(super) error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "role.html")]
+pub(super) struct RolePage {
+    pub(super) chrome: Chrome,
+    pub(super) error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "apps.html")]
+pub(super) struct AppsPage {
+    pub(super) chrome: Chrome,
+    pub(super) apps: Vec<AppLine>,
+}
+
+/// An app in a list.
+pub(super) struct AppLine {
+    client_id: String,
+    name: String,
+    enterprise_id: String,
+    keys: usize,
+    badge: Badge,
+    created: String,
+    authentication: &'static str,
+}
+
+impl AppLine {
+    pub(super) fn of(app: &AppRecord) -> Self {
+        Self {
+            client_id: app.client_id.clone(),
+            name: app.name.clone(),
+            enterprise_id: app.enterprise_id.clone(),
+            keys: app.keys.len(),
+            badge: badge(app),
+            created: date(app.created_at_s),
+            authentication: authentication(app.authentication),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "new_app.html")]
+pub(super) struct NewAppPage {
+    pub(super) chrome: Chrome,
+    pub(super) step: u8,
+    pub(super) authentication: String,
+    pub(super) enterprises: Vec<Enterprise>,
+    pub(super) enterprise_id: String,
+    pub(super) name: String,
+    pub(super) error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "general.html")]
+pub(super) struct GeneralPage {
+    chrome: Chrome,
+    app: AppRecord,
+    badge: Badge,
+    authentication: &'static str,
+    created: String,
+    changes: Vec<Change>,
+    token_url: String,
+    next_step: &'static str,
+}
+
+impl GeneralPage {
+    pub(super) fn of(chrome: Chrome, app: AppRecord, token_url: String) -> Self {
+        Self {
+            badge: badge(&app),
+            authentication: authentication(app.authentication),
+            created: time(app.created_at_s),
+            changes: changes(&app),
+            next_step: next_step(&app),
+            chrome,
+            app,
+            token_url,
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        super::is_waiting(self.app.status)
+    }
+
+    fn can_submit(&self) -> bool {
+        matches!(
+            self.app.status,
+            Status::NotSubmitted | Status::Declined | Status::ReauthorizationRequired
+        )
+    }
+}
+
+/// One difference between what was approved and what is asked for.
+pub(super) struct Change {
+    what: String,
+    from: String,
+    to: String,
+}
+
+#[derive(Template)]
+#[template(path = "configuration.html")]
+pub(super) struct ConfigurationPage {
+    chrome: Chrome,
+    app: AppRecord,
+    badge: Badge,
+    keys: Vec<KeyLine>,
+    files: Vec<WaitingFile>,
+    scopes: Vec<ScopeLine>,
+    edited: Edited,
+    problems: Problems,
+    has_changes: bool,
+}
+
+/// What a developer typed.
+#[derive(Clone)]
+pub(super) struct Edited {
+    pub(super) terms: Terms,
+    pub(super) cors: String,
+}
+
+/// A file that waits to be downloaded.
+pub(super) struct WaitingFile {
+    pub(super) ticket: String,
+    pub(super) name: String,
+    pub(super) private_half_of: Option<String>,
+}
+
+struct KeyLine {
+    key: KeyRecord,
+    added: String,
+    /// The private half waits to be downloaded.
+    is_waiting: bool,
+}
+
+struct ScopeLine {
+    name: &'static str,
+    label: &'static str,
+    is_ticked: bool,
+    is_approved: bool,
+    needs_enterprise: bool,
+}
+
+impl ConfigurationPage {
+    pub(super) fn of(
+        chrome: Chrome,
+        app: AppRecord,
+        files: Vec<WaitingFile>,
+        mut problems: Problems,
+    ) -> Self {
+        let edited = problems.edited.take().unwrap_or_else(|| Edited {
+            terms: app.edited,
+            cors: app.cors.to_string().replace(',', "\n"),
+        });
+        let is_approved = |name| app.approved.is_some_and(|terms| terms.scopes.has(name));
+        let is_waiting = |kid: &String| {
+            let of = |file: &WaitingFile| file.private_half_of.as_ref() == Some(kid);
+            files.iter().any(of)
+        };
+        Self {
+            badge: badge(&app),
+            has_changes: app.approved.is_some_and(|approved| approved != app.edited),
+            keys: app
+                .keys
+                .iter()
+                .map(|key| KeyLine {
+                    added: time(key.added_at_s),
+                    is_waiting: is_waiting(&key.kid),
+                    key: key.clone(),
+                })
+                .collect(),
+            scopes: SCOPES
+                .into_iter()
+                .map(|(name, label)| ScopeLine {
+                    is_ticked: edited.terms.scopes.has(name),
+                    is_approved: is_approved(name),
+                    needs_enterprise: Terms::needs_enterprise(name),
+                    name,
+                    label,
+                })
+                .collect(),
+            chrome,
+            app,
+            files,
+            edited,
+            problems,
+        }
+    }
+
+    fn has_enterprise_access(&self) -> bool {
+        self.edited.terms.access == Access::AppAndEnterprise
+    }
+
+    fn is_jwt(&self) -> bool {
+        self.app.authentication == Authentication::Jwt
+    }
+}
+
+#[derive(Template)]
+#[template(path = "remove_key.html")]
+pub(super) struct RemoveKeyPage {
+    pub(super) chrome: Chrome,
+    pub(super) client_id: String,
+    pub(super) name: String,
+    pub(super) key: KeyRecord,
+    pub(super) is_last: bool,
+}
+
+#[derive(Template)]
+#[template(path = "approvals.html")]
+pub(super) struct ApprovalsPage {
+    pub(super) chrome: Chrome,
+    pub(super) apps: Vec<Approval>,
+}
+
+/// An app that waits to be decided over.
+pub(super) struct Approval {
+    app: AppRecord,
+    changes: Vec<Change>,
+}
+
+impl Approval {
+    pub(super) fn of(app: AppRecord) -> Self {
+        Self {
+            changes: changes(&app),
+            app,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "outbox.html")]
+pub(super) struct OutboxPage {
+    pub(super) chrome: Chrome,
+    pub(super) notices: Vec<Notice>,
+}
+
+#[derive(Template)]
+#[template(path = "users.html")]
+pub(super) struct UsersPage {
+    pub(super) chrome: Chrome,
+    pub(super) users: Vec<UserLine>,
+    pub(super) enterprises: Vec<Enterprise>,
+    pub(super) new: NewPerson,
+}
+
+#[derive(Template)]
+#[template(path = "app_users.html")]
+pub(super) struct AppUsersPage {
+    pub(super) chrome: Chrome,
+    pub(super) app: AppRecord,
+    pub(super) users: Vec<UserLine>,
+    pub(super) new: NewPerson,
+}
+
+impl AppUsersPage {
+    fn badge(&self) -> Badge {
+        badge(&self.app)
+    }
+}
+
+/// A user in a list.
+pub(super) struct UserLine {
+    id: String,
+    name: String,
+    login: String,
+    kind: &'static str,
+    of: String,
+}
+
+impl UserLine {
+    pub(super) fn of(user: &UserRecord, apps: &[AppRecord]) -> Self {
+        let (kind, of) = match (&user.client_id, &user.enterprise_id) {
+            (Some(client_id), _) => ("App user", app_name(client_id, apps)),
+            (None, enterprise_id) => (
+                "Managed user",
+                format!(
+                    "Enterprise {}",
+                    enterprise_id.as_deref().unwrap_or_default()
+                ),
+            ),
+        };
+        Self {
+            id: user.id.clone(),
+            name: user.name.clone(),
+            login: user.login.clone(),
+            kind,
+            of,
+        }
+    }
+
+    pub(super) fn of_service_account(app: &AppRecord) -> Option<Self> {
+        let account = app.service_account.as_ref()?;
+        Some(Self {
+            id: account.id.clone(),
+            name: "Service Account".to_owned(),
+            login: account.login.clone(),
+            kind: "Service account",
+            of: app.name.clone(),
+        })
+    }
+}
+
+/// A form for somebody or something with an ID, a name and a login.
+#[derive(Clone, Default)]
+pub(super) struct NewPerson {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) login: String,
+    pub(super) error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "enterprises.html")]
+pub(super) struct EnterprisesPage {
+    pub(super) chrome: Chrome,
+    pub(super) enterprises: Vec<EnterpriseLine>,
+    pub(super) may_add: bool,
+    pub(super) new: NewPerson,
+}
+
+/// An enterprise in a list.
+pub(super) struct EnterpriseLine {
+    pub(super) enterprise: Enterprise,
+    pub(super) administrators: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "tokens.html")]
+pub(super) struct TokensPage {
+    pub(super) chrome: Chrome,
+    pub(super) counted: Counted,
+    pub(super) lines: Vec<TokenLine>,
+    pub(super) latest: u64,
+    pub(super) token_url: String,
+}
+
+/// What is new, for the page that is there already.
+#[derive(Template)]
+#[template(path = "feed.html")]
+pub(super) struct FeedPart {
+    pub(super) counted: Counted,
+    pub(super) lines: Vec<TokenLine>,
+}
+
+/// How many requests there were.
+pub(super) struct Counted {
+    pub(super) granted: u64,
+    pub(super) refused: u64,
+    pub(super) connections: u64,
+    pub(super) skipped: u64,
+}
+
+/// A token request in a list.
+pub(super) struct TokenLine {
+    at: String,
+    app: String,
+    client_id: Option<String>,
+    grant: &'static str,
+    is_issued: bool,
+    subject: String,
+    detail: String,
+}
+
+impl TokenLine {
+    pub(super) fn of(entry: &Entry, apps: &[AppRecord]) -> Self {
+        let (subject, detail) = match &entry.outcome {
+            Ok(granted) => (
+                match &granted.subject {
+                    Subject::Enterprise(id) => format!("Enterprise {id}"),
+                    Subject::User(id) => format!("User {id}"),
+                },
+                format!("{} · {} s", granted.scopes, granted.expires_in),
+            ),
+            Err(refusal) => (
+                format!("{} {}", refusal.status().as_u16(), refusal.error()),
+                refusal.description().to_owned(),
+            ),
+        };
+        let client_id = entry.client_id.as_ref();
+        Self {
+            at: clock_time(entry.at_s),
+            app: client_id.map_or("Unknown client".to_owned(), |id| app_name(id, apps)),
+            // What came from the command line has no page.
+            client_id: client_id
+                .filter(|id| apps.iter().any(|app| app.client_id == **id))
+                .cloned(),
+            grant: entry.grant,
+            is_issued: entry.outcome.is_ok(),
+            subject,
+            detail,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "fault.html")]
+struct FaultPage {
+    chrome: Chrome,
+    code: u16,
+    title: &'static str,
+    text: String,
+    needs_administrator: bool,
+}
+
+/// Renders a page.
+pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
+    match template.render() {
+        Ok(text) => (status, Html(text)).into_response(),
+        // Writing to memory does not fail, and nothing else is done here.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Renders the page of a fault.
+pub(super) fn fault(status: StatusCode, chrome: Chrome, fault: &Fault) -> Response {
+    let (title, text) = match fault {
+        Fault::NotFound => ("Not found", "There is no such page.".to_owned()),
+        Fault::Gone => (
+            "Handed out already",
+            "A file with a secret is handed out once, to the session that made it, within ten \
+             minutes. Generate another key pair if nobody has the file."
+                .to_owned(),
+        ),
+        Fault::NeedsAdministrator => (
+            "For administrators",
+            "This is decided by an administrator of the enterprise.".to_owned(),
+        ),
+        Fault::Directory(error) if is_answerable(error) => {
+            let title = if status == StatusCode::NOT_FOUND {
+                "Not found"
+            } else {
+                "Not possible now"
+            };
+            (title, sentence(error))
+        }
+        Fault::Directory(error) => ("The registry failed", sentence(error)),
+        Fault::Failed => (
+            "Something failed",
+            "The work was begun and failed.".to_owned(),
+        ),
+    };
+    let template = FaultPage {
+        chrome,
+        code: status.as_u16(),
+        title,
+        text,
+        needs_administrator: matches!(fault, Fault::NeedsAdministrator),
+    };
+    page(status, &template)
+}
+
+/// Makes a sentence of an error and its causes.
+pub(super) fn sentence(error: &dyn Error) -> String {
+    let text = Chain(error).to_string();
+    let mut characters = text.chars();
+    let first = characters.next().map(char::to_uppercase);
+    let rest = characters.as_str();
+    format!("{}{rest}.", first.into_iter().flatten().collect::<String>())
+}
+
+fn badge(app: &AppRecord) -> Badge {
+    if !app.is_enabled {
+        return Badge {
+            text: "Disabled",
+            tone: "off",
+        };
+    }
+    let (text, tone) = match app.status {
+        Status::NotSubmitted => ("Not submitted", "plain"),
+        Status::Submitted => ("Waiting for authorization", "wait"),
+        Status::Declined => ("Declined", "bad"),
+        Status::Authorized => ("Authorized", "good"),
+        Status::ReauthorizationRequired => ("Re-authorization required", "warn"),
+        Status::ReauthorizationSubmitted => ("Waiting for re-authorization", "wait"),
+    };
+    Badge { text, tone }
+}
+
+/// Says what a developer does next.
+fn next_step(app: &AppRecord) -> &'static str {
+    match app.status {
+        _ if app.keys.is_empty() && app.authentication == Authentication::Jwt => {
+            "The app has no key yet. Give it one before you submit it."
+        }
+        Status::NotSubmitted => {
+            "The administrators of the enterprise have to authorize the app before it gets tokens."
+        }
+        Status::Submitted => "An administrator has been asked. Until then the app gets no tokens.",
+        Status::Declined => {
+            "An administrator said no. Change what it asks for and submit it again."
+        }
+        Status::Authorized => "Tokens are issued under the terms that were approved.",
+        Status::ReauthorizationRequired => {
+            "The app was edited since it was authorized. Tokens go by what was approved before \
+             until it is re-authorized and a new token is requested."
+        }
+        Status::ReauthorizationSubmitted => {
+            "An administrator has been asked again. Tokens go by what was approved before."
+        }
+    }
+}
+
+/// Lists what an administrator is asked for: all of it at first, and what
+/// differs later.
+fn changes(app: &AppRecord) -> Vec<Change> {
+    let list = |terms: Terms| {
+        [
+            ("Access level", access(terms.access).to_owned()),
+            ("Generate user access tokens", on(terms.user_tokens)),
+            ("Perform actions as users", on(terms.as_user)),
+            ("Scopes", terms.scopes.to_string().replace(' ', ", ")),
+        ]
+    };
+    let before = app.approved.map(list);
+    list(app.edited)
+        .into_iter()
+        .enumerate()
+        .map(|(index, (what, to))| Change {
+            what: what.to_owned(),
+            from: before
+                .as_ref()
+                .map_or("—".to_owned(), |terms| terms[index].1.clone()),
+            to,
+        })
+        .filter(|change| change.from != change.to)
+        .collect()
+}
+
+fn access(access: Access) -> &'static str {
+    match access {
+        Access::App => "App access only",
+        Access::AppAndEnterprise => "App + enterprise access",
+    }
+}
+
+fn authentication(authentication: Authentication) -> &'static str {
+    match authentication {
+        Authentication::Jwt => "OAuth 2.0 with JWT (Server Authentication)",
+        Authentication::ClientCredentials => {
+            "OAuth 2.0 with Client Credentials Grant (Server Authentication)"
+        }
+    }
+}
+
+fn on(is_on: bool) -> String {
+    if is_on { "On" } else { "Off" }.to_owned()
+}
+
+fn app_name(client_id: &str, apps: &[AppRecord]) -> String {
+    let found = apps.iter().find(|app| app.client_id == client_id);
+    found.map_or(client_id, |app| &app.name).to_owned()
+}
+
+fn shown(at_s: u64, format: &str) -> String {
+    let at = i64::try_from(at_s).ok().map(Timestamp::from_second);
+    match at {
+        Some(Ok(at)) => at.strftime(format).to_string(),
+        _ => String::new(),
+    }
+}
+
+fn date(at_s: u64) -> String {
+    shown(at_s, "%Y-%m-%d")
+}
+
+fn time(at_s: u64) -> String {
+    shown(at_s, "%Y-%m-%d %H:%M UTC")
+}
+
+fn clock_time(at_s: u64) -> String {
+    shown(at_s, "%H:%M:%S")
+}
