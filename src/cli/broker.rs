@@ -353,6 +353,9 @@ fn announce(
         writeln!(out, "{}", broker.url())?;
         if let Some(url) = broker.console_url() {
             eprintln!("mintmark: the console is at {url}");
+            if flags.registry.is_none() {
+                eprintln!("mintmark: what is set up there lasts as long as the broker");
+            }
         }
         if let Some(secret) = &secrets.developer {
             eprintln!("mintmark: the developer secret is {}", secret.expose());

@@ -63,6 +63,8 @@ pub(super) enum Fault {
     NotFound,
     /// The page was there, once.
     Gone,
+    /// The form was made for another session, or by somebody else.
+    Stale,
     /// The page is for administrators.
     NeedsAdministrator,
     /// The directory refused or failed.
@@ -75,6 +77,8 @@ pub(super) enum Fault {
 enum Stop {
     /// There is no session.
     SignIn,
+    /// The form was made for another session.
+    Stale(Box<Visit>),
     /// Something about it is not as a page of the console would have it.
     Said(StatusCode, &'static str),
 }
@@ -83,6 +87,7 @@ impl IntoResponse for Stop {
     fn into_response(self) -> Response {
         match self {
             Self::SignIn => see_other(SIGN_IN),
+            Self::Stale(_) => StatusCode::FORBIDDEN.into_response(),
             Self::Said(status, message) => (status, message).into_response(),
         }
     }
@@ -125,7 +130,7 @@ impl Fault {
                 StatusCode::NOT_FOUND
             }
             Self::Gone => StatusCode::GONE,
-            Self::NeedsAdministrator => StatusCode::FORBIDDEN,
+            Self::NeedsAdministrator | Self::Stale => StatusCode::FORBIDDEN,
             Self::Directory(error) if is_answerable(error) => StatusCode::CONFLICT,
             Self::Directory(_) | Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -163,6 +168,7 @@ pub(super) async fn pass(
                 None => response,
             }
         }
+        Err(Stop::Stale(visit)) => explain(&office, &visit, &Fault::Stale).await,
         Err(stop) => stop.into_response(),
     };
     bind(response.headers_mut(), is_asset);
@@ -192,13 +198,6 @@ async fn admit(office: &Office, request: Request) -> Result<(Request, Visit), St
         (None, Some(visitor)) => (visitor, false),
         (None, None) => (Zeroizing::new(drawn().unwrap_or_default()), true),
     };
-    let body = if is_reading {
-        Body::empty()
-    } else {
-        let body = posted(office, &head.method, &head.headers, body, &carrier).await?;
-        head.extensions.insert(Posted(Arc::new(body)));
-        Body::empty()
-    };
     let visit = Visit {
         csrf: office.sessions.csrf(&carrier),
         session: if role.is_some() {
@@ -208,11 +207,18 @@ async fn admit(office: &Office, request: Request) -> Result<(Request, Visit), St
         },
         role,
     };
+    if !is_reading {
+        let body = posted(office, &head.method, &head.headers, body).await?;
+        if !is_of_session(office, &body, &carrier) {
+            return Err(Stop::Stale(Box::new(visit)));
+        }
+        head.extensions.insert(Posted(Arc::new(body)));
+    }
     head.extensions.insert(visit.clone());
     if is_new {
         head.extensions.insert(NewVisitor(carrier));
     }
-    Ok((Request::from_parts(head, body), visit))
+    Ok((Request::from_parts(head, Body::empty()), visit))
 }
 
 /// Tells the page that asks for the secret to set a cookie.
@@ -237,7 +243,6 @@ async fn posted(
     method: &Method,
     headers: &HeaderMap,
     body: Body,
-    carrier: &str,
 ) -> Result<Zeroizing<Vec<u8>>, Stop> {
     if method != Method::POST {
         return Err(Stop::Said(
@@ -264,17 +269,22 @@ async fn posted(
         .map_err(|_| Stop::Said(StatusCode::REQUEST_TIMEOUT, "The form came too slowly.\n"))?
         .map_err(|_| Stop::Said(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large.\n"))?;
     let body = Zeroizing::new(Vec::from(body.to_bytes()));
-    let form = Form::parse(&body)
-        .map_err(|_| Stop::Said(StatusCode::BAD_REQUEST, "The form cannot be read.\n"))?;
-    let csrf = form.get("csrf").unwrap_or_default();
-    if carrier.is_empty() || !office.sessions.is_csrf(carrier, csrf) {
+    if Form::parse(&body).is_err() {
         return Err(Stop::Said(
-            StatusCode::FORBIDDEN,
-            "The form is out of date: go back, reload the page and try again.\n",
+            StatusCode::BAD_REQUEST,
+            "The form cannot be read.\n",
         ));
     }
-    drop(form);
     Ok(body)
+}
+
+/// Does a form carry the token of the cookie that came with it?
+fn is_of_session(office: &Office, body: &[u8], carrier: &str) -> bool {
+    let Ok(form) = Form::parse(body) else {
+        return false;
+    };
+    let csrf = form.get("csrf").unwrap_or_default();
+    !carrier.is_empty() && office.sessions.is_csrf(carrier, csrf)
 }
 
 /// Was the request made by a page of the console? Every browser names the

@@ -475,6 +475,12 @@ pub(super) fn fault(status: StatusCode, chrome: Chrome, fault: &Fault) -> Respon
              minutes. Generate another key pair if nobody has the file."
                 .to_owned(),
         ),
+        Fault::Stale => (
+            "The page was out of date",
+            "Your session has changed since the page was loaded, so nothing was done. Open the \
+             page again and repeat it."
+                .to_owned(),
+        ),
         Fault::NeedsAdministrator => (
             "For administrators",
             "This is decided by an administrator of the enterprise.".to_owned(),

@@ -150,6 +150,10 @@ async fn a_form_needs_the_token_of_its_session() {
             let headers = administrator.headers();
             let answer = administrator.send(&change, headers, body).await;
             assert_eq!(answer.status, 403, "{change} with {csrf:?}");
+            assert!(
+                answer.text.contains("out of date"),
+                "{change} with {csrf:?}"
+            );
         }
     }
     assert_eq!(house.directory.apps().unwrap(), before);
@@ -420,4 +424,21 @@ fn the_console_listens_on_loopback_alone() {
     let address = address.strip_prefix("http://").unwrap().to_owned();
     broker.stop(Duration::from_secs(5));
     assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[tokio::test]
+async fn the_command_says_where_the_console_is_and_what_opens_it() {
+    use rustix::process::Signal;
+    let process = super::super::cli::Process::start(&["--console"]);
+    let (code, said) = process.end(Signal::TERM);
+    assert_eq!(code, Some(0));
+    let told = |what: &str| {
+        let line = said.lines().find_map(|line| line.split_once(what));
+        line.unwrap_or_else(|| panic!("{said}")).1.to_owned()
+    };
+    assert!(told("the console is at ").starts_with("http://127.0.0.1:"));
+    let secrets = [told("developer secret is "), told("admin secret is ")];
+    assert_ne!(secrets[0], secrets[1]);
+    assert!(secrets.iter().all(|secret| secret.len() >= 32), "{said}");
+    assert!(said.contains("lasts as long as the broker"));
 }

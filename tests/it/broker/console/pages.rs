@@ -239,7 +239,7 @@ async fn errors_stand_beside_their_fields() {
         (
             &configuration,
             &[("scope.manage_groups", "on")],
-            "error",
+            "scopes-error",
             "needs the access level",
         ),
         (&keys, &[("public_key", small)], "pem-error", "."),
@@ -253,11 +253,17 @@ async fn errors_stand_beside_their_fields() {
     ] {
         let page = visitor.post(path, fields).await;
         assert_eq!(page.status, 422, "{path}");
-        let (_, rest) = page
-            .text
-            .split_once(&format!("{id}\" role=\"alert\">"))
-            .unwrap_or_else(|| panic!("{path}: no {id} in {}", page.text));
-        let error = rest.split("</p>").next().unwrap();
+        let beginning = format!("id=\"{id}\" role=\"alert\"");
+        let Some((_, rest)) = page.text.split_once(&beginning) else {
+            panic!("{path}: no {id} in {}", page.text);
+        };
+        let error = rest
+            .split_once('>')
+            .unwrap()
+            .1
+            .split("</p>")
+            .next()
+            .unwrap();
         assert!(error.contains(said), "{path}: {error}");
     }
     // What was typed is still there to be mended.
