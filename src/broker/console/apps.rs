@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::gate::{Fault, Posted, Visit, is_answerable};
 use super::session::Handout;
 use super::view::{self, AppLine, AppsPage, GeneralPage, NewAppPage};
+use super::words::reason;
 use super::{Office, see_other};
 use crate::broker::directory::{Created, Directory};
 use crate::broker::registration::Authentication;
@@ -114,7 +115,7 @@ async fn create(
                 enterprise_id,
                 enterprises: office.ask(Directory::enterprises).await?,
                 name,
-                error: Some(view::sentence(&error)),
+                error: Some(reason(&error)),
             };
             return Ok(view::page(StatusCode::UNPROCESSABLE_ENTITY, &page));
         }

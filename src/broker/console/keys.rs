@@ -18,6 +18,7 @@ use super::gate::{Fault, Posted, Visit, is_answerable};
 use super::session::{Handout, Orphan};
 use super::settings::{Problems, configuration};
 use super::view::{self, RemoveKeyPage};
+use super::words::{reason, sentence};
 use super::{Office, see_other};
 use crate::broker::directory::DirectoryError;
 use crate::credential::generate::RsaBits;
@@ -102,7 +103,7 @@ async fn add(
     }
     let key = match PublicKey::from_pem(&pem) {
         Ok(key) => key,
-        Err(error) => return refuse(view::sentence(&error)).await,
+        Err(error) => return refuse(sentence(&error)).await,
     };
     if !office.sessions.has_room(&visit.session) {
         return refuse("Download the files that wait for you first.".to_owned()).await;
@@ -120,7 +121,7 @@ async fn add(
             return Err(Fault::Directory(error));
         }
         Err(Fault::Directory(error)) if is_answerable(&error) => {
-            return refuse(view::sentence(&error)).await;
+            return refuse(reason(&error)).await;
         }
         Err(fault) => return Err(fault),
     };

@@ -16,6 +16,7 @@ use super::session::Role;
 use super::view::{
     self, AppUsersPage, EnterpriseLine, EnterprisesPage, NewPerson, UserLine, UsersPage,
 };
+use super::words::reason;
 use super::{Office, see_other};
 use crate::broker::directory::{AppRecord, Directory, NewUser};
 
@@ -243,7 +244,7 @@ impl NewPerson {
     fn refused(mut self, fault: Fault) -> Result<Self, Fault> {
         match fault {
             Fault::Directory(error) if is_answerable(&error) => {
-                self.error = Some(view::sentence(&error));
+                self.error = Some(reason(&error));
                 Ok(self)
             }
             other => Err(other),

@@ -14,6 +14,7 @@ use http::StatusCode;
 
 use super::gate::{Fault, Posted, Visit, is_answerable};
 use super::view::{self, ConfigurationPage, Edited, WaitingFile};
+use super::words::{reason, sentence};
 use super::{Office, see_other};
 use crate::broker::directory::Status;
 use crate::broker::origin::Origins;
@@ -93,7 +94,7 @@ async fn edit(
         Ok(origins) => origins,
         Err(error) => {
             let problems = Problems {
-                cors: Some(view::sentence(&error)),
+                cors: Some(sentence(&error)),
                 edited: Some(wanted),
                 ..Problems::default()
             };
@@ -111,7 +112,7 @@ async fn edit(
         Ok(edited) => edited,
         Err(Fault::Directory(error)) if is_answerable(&error) => {
             let problems = Problems {
-                scopes: Some(view::sentence(&error)),
+                scopes: Some(reason(&error)),
                 edited: Some(wanted),
                 ..Problems::default()
             };

@@ -1,24 +1,24 @@
 //! What stands in the pages?
 //!
 //! One struct a page, which its template under `pages/` reads; the templates
-//! escape everything. Words for people are made here and there, never rules.
-
-use std::error::Error;
+//! escape everything.
 
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
-use jiff::Timestamp;
 
 use super::gate::{Fault, is_answerable};
 use super::session::Role;
 use super::settings::Problems;
+use super::words::{
+    Badge, Change, app_name, authentication, badge, changes, clock_time, date, next_step, reason,
+    sentence, time,
+};
 use crate::broker::directory::{AppRecord, Enterprise, KeyRecord, Notice, Status, UserRecord};
 use crate::broker::feed::Entry;
 use crate::broker::registration::{Access, Authentication};
 use crate::broker::terms::{SCOPES, Terms};
 use crate::broker::token::Subject;
-use crate::error::Chain;
 
 /// What stands around the content of a page.
 pub(super) struct Chrome {
@@ -39,12 +39,6 @@ impl Chrome {
     fn current(&self, part: &str) -> &'static str {
         if self.here == part { "page" } else { "false" }
     }
-}
-
-/// A short word with a colour.
-pub(super) struct Badge {
-    text: &'static str,
-    tone: &'static str,
 }
 
 #[derive(Template)]
@@ -142,13 +136,6 @@ impl GeneralPage {
             Status::NotSubmitted | Status::Declined | Status::ReauthorizationRequired
         )
     }
-}
-
-/// One difference between what was approved and what is asked for.
-pub(super) struct Change {
-    what: String,
-    from: String,
-    to: String,
 }
 
 #[derive(Template)]
@@ -491,7 +478,7 @@ pub(super) fn fault(status: StatusCode, chrome: Chrome, fault: &Fault) -> Respon
             } else {
                 "Not possible now"
             };
-            (title, sentence(error))
+            (title, reason(error))
         }
         Fault::Directory(error) => ("The registry failed", sentence(error)),
         Fault::Failed => (
@@ -507,126 +494,4 @@ pub(super) fn fault(status: StatusCode, chrome: Chrome, fault: &Fault) -> Respon
         needs_administrator: matches!(fault, Fault::NeedsAdministrator),
     };
     page(status, &template)
-}
-
-/// Makes a sentence of an error and its causes.
-pub(super) fn sentence(error: &dyn Error) -> String {
-    let text = Chain(error).to_string();
-    let mut characters = text.chars();
-    let first = characters.next().map(char::to_uppercase);
-    let rest = characters.as_str();
-    format!("{}{rest}.", first.into_iter().flatten().collect::<String>())
-}
-
-fn badge(app: &AppRecord) -> Badge {
-    if !app.is_enabled {
-        return Badge {
-            text: "Disabled",
-            tone: "off",
-        };
-    }
-    let (text, tone) = match app.status {
-        Status::NotSubmitted => ("Not submitted", "plain"),
-        Status::Submitted => ("Waiting for authorization", "wait"),
-        Status::Declined => ("Declined", "bad"),
-        Status::Authorized => ("Authorized", "good"),
-        Status::ReauthorizationRequired => ("Re-authorization required", "warn"),
-        Status::ReauthorizationSubmitted => ("Waiting for re-authorization", "wait"),
-    };
-    Badge { text, tone }
-}
-
-/// Says what a developer does next.
-fn next_step(app: &AppRecord) -> &'static str {
-    match app.status {
-        _ if app.keys.is_empty() && app.authentication == Authentication::Jwt => {
-            "The app has no key yet. Give it one before you submit it."
-        }
-        Status::NotSubmitted => {
-            "The administrators of the enterprise have to authorize the app before it gets tokens."
-        }
-        Status::Submitted => "An administrator has been asked. Until then the app gets no tokens.",
-        Status::Declined => {
-            "An administrator said no. Change what it asks for and submit it again."
-        }
-        Status::Authorized => "Tokens are issued under the terms that were approved.",
-        Status::ReauthorizationRequired => {
-            "The app was edited since it was authorized. Tokens go by what was approved before \
-             until it is re-authorized and a new token is requested."
-        }
-        Status::ReauthorizationSubmitted => {
-            "An administrator has been asked again. Tokens go by what was approved before."
-        }
-    }
-}
-
-/// Lists what an administrator is asked for: all of it at first, and what
-/// differs later.
-fn changes(app: &AppRecord) -> Vec<Change> {
-    let list = |terms: Terms| {
-        [
-            ("Access level", access(terms.access).to_owned()),
-            ("Generate user access tokens", on(terms.user_tokens)),
-            ("Perform actions as users", on(terms.as_user)),
-            ("Scopes", terms.scopes.to_string().replace(' ', ", ")),
-        ]
-    };
-    let before = app.approved.map(list);
-    list(app.edited)
-        .into_iter()
-        .enumerate()
-        .map(|(index, (what, to))| Change {
-            what: what.to_owned(),
-            from: before
-                .as_ref()
-                .map_or("—".to_owned(), |terms| terms[index].1.clone()),
-            to,
-        })
-        .filter(|change| change.from != change.to)
-        .collect()
-}
-
-fn access(access: Access) -> &'static str {
-    match access {
-        Access::App => "App access only",
-        Access::AppAndEnterprise => "App + enterprise access",
-    }
-}
-
-fn authentication(authentication: Authentication) -> &'static str {
-    match authentication {
-        Authentication::Jwt => "OAuth 2.0 with JWT (Server Authentication)",
-        Authentication::ClientCredentials => {
-            "OAuth 2.0 with Client Credentials Grant (Server Authentication)"
-        }
-    }
-}
-
-fn on(is_on: bool) -> String {
-    if is_on { "On" } else { "Off" }.to_owned()
-}
-
-fn app_name(client_id: &str, apps: &[AppRecord]) -> String {
-    let found = apps.iter().find(|app| app.client_id == client_id);
-    found.map_or(client_id, |app| &app.name).to_owned()
-}
-
-fn shown(at_s: u64, format: &str) -> String {
-    let at = i64::try_from(at_s).ok().map(Timestamp::from_second);
-    match at {
-        Some(Ok(at)) => at.strftime(format).to_string(),
-        _ => String::new(),
-    }
-}
-
-fn date(at_s: u64) -> String {
-    shown(at_s, "%Y-%m-%d")
-}
-
-fn time(at_s: u64) -> String {
-    shown(at_s, "%Y-%m-%d %H:%M UTC")
-}
-
-fn clock_time(at_s: u64) -> String {
-    shown(at_s, "%H:%M:%S")
 }

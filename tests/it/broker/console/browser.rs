@@ -166,7 +166,7 @@ impl Browser {
     }
 
     /// What the browser complains of: blocked by a policy, not found, …
-    pub(super) async fn complaints(&self) -> String {
+    pub(super) async fn complaints(&self) -> Vec<String> {
         let url = format!(
             "http://127.0.0.1:{}/session/{}/se/log",
             self.driver.port, self.driver.session
@@ -180,7 +180,7 @@ impl Browser {
             .as_array()
             .unwrap()
             .iter()
-            .map(|line| format!("{}\n", line["message"]))
+            .map(|line| line["message"].to_string())
             .collect()
     }
 

@@ -1,5 +1,8 @@
 //! Who does not come in, and what every answer binds the browser to.
 
+use mintmark::broker::BrokerError;
+use rustix::process::Signal;
+
 use super::*;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -411,7 +414,6 @@ fn the_console_listens_on_loopback_alone() {
             ..BrokerConfig::default()
         })
     };
-    use mintmark::broker::BrokerError;
     let directory = || Some(Directory::in_memory().unwrap());
     let refused = start("0.0.0.0:0", directory());
     assert!(matches!(refused, Err(BrokerError::ConsoleNotLoopback(_))));
@@ -428,8 +430,7 @@ fn the_console_listens_on_loopback_alone() {
 
 #[tokio::test]
 async fn the_command_says_where_the_console_is_and_what_opens_it() {
-    use rustix::process::Signal;
-    let process = super::super::cli::Process::start(&["--console"]);
+    let process = cli::Process::start(&["--console"]);
     let (code, said) = process.end(Signal::TERM);
     assert_eq!(code, Some(0));
     let told = |what: &str| {

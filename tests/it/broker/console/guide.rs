@@ -81,7 +81,7 @@ async fn the_set_up_guide_by_the_console_in_a_browser() {
     let complaints = console.browser.complaints().await;
     // The secret that is wrong and the forms that are refused say so by status.
     let worse: Vec<_> = complaints
-        .lines()
+        .iter()
         .filter(|line| !line.contains("status of 403") && !line.contains("status of 422"))
         .collect();
     assert!(worse.is_empty(), "{worse:?}");
@@ -132,7 +132,7 @@ async fn follow(place: &Place, face: &mut impl Face) -> AppConfig {
         .mints_with(&["--config", file.to_str().unwrap()], &config)
         .await;
     place
-        .mints_with(&place.own_key(&own, &config), &config)
+        .mints_with(&Place::own_key(&own, &config), &config)
         .await;
 
     // A managed user without enterprise access.
@@ -154,14 +154,14 @@ async fn follow(place: &Place, face: &mut impl Face) -> AppConfig {
     let after = place.scopes_of_a_token(&config).await;
     assert_eq!(after, format!("{before} manage_managed_users"));
     present(&place.url(), &config, of_user()).await.token();
-    place.opens_to("https://app.acme.example").await;
+    place.opens_to("https://app.acme.example");
 
     face.disable().await;
     place
         .refuses(&config, Draft::enterprise(), NOT_AUTHORIZED)
         .await;
     face.enable().await;
-    present(&place.url(), &config, place.enterprise(&config))
+    present(&place.url(), &config, Place::enterprise(&config))
         .await
         .token();
 
@@ -170,7 +170,7 @@ async fn follow(place: &Place, face: &mut impl Face) -> AppConfig {
         .refuses(&config, Draft::enterprise(), UNKNOWN_KEY)
         .await;
     place
-        .mints_with(&place.own_key(&own, &config), &config)
+        .mints_with(&Place::own_key(&own, &config), &config)
         .await;
     config
 }
@@ -209,7 +209,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    fn enterprise(&self, config: &AppConfig) -> Draft {
+    fn enterprise(config: &AppConfig) -> Draft {
         Draft::enterprise().claim("sub", config.enterprise_id.clone().unwrap())
     }
 
@@ -240,7 +240,7 @@ impl Place {
     }
 
     /// The flags of a token by the key of way B.
-    fn own_key<'a>(&self, kid: &'a str, config: &'a AppConfig) -> Vec<&'a str> {
+    fn own_key<'a>(kid: &'a str, config: &'a AppConfig) -> Vec<&'a str> {
         let flags = "--key private.pem --passphrase-file passphrase --client-secret-env SECRET";
         let enterprise = config.enterprise_id.as_deref().unwrap();
         let named = [
@@ -282,7 +282,7 @@ impl Place {
     }
 
     async fn scopes_of_a_token(&self, config: &AppConfig) -> String {
-        let answer = present(&self.url(), config, self.enterprise(config)).await;
+        let answer = present(&self.url(), config, Self::enterprise(config)).await;
         let body = form(&[
             ("client_id", &config.client_id),
             ("client_secret", config.client_secret.expose()),
@@ -313,7 +313,7 @@ impl Place {
     }
 
     /// Checks that the app's pages may ask, and no others.
-    async fn opens_to(&self, origin: &str) {
+    fn opens_to(&self, origin: &str) {
         let app = self.mintmark(&["app", "show", NAME, "--json"]);
         let app: Value = serde_json::from_slice(&app.stdout).unwrap();
         assert_eq!(app["cors"], json!([origin]));
@@ -408,11 +408,10 @@ impl Face for Console<'_> {
         browser.press("Create app").await;
         assert!(browser.text(".flash").await.contains("was created"));
         let url = browser.client.current_url().await.unwrap();
-        self.path = url
-            .path()
+        url.path()
             .strip_suffix("/configuration")
             .unwrap()
-            .to_owned();
+            .clone_into(&mut self.path);
     }
 
     async fn is_refused(&mut self, name: &str) -> bool {

@@ -8,8 +8,8 @@ mod pages;
 
 use std::collections::BTreeMap;
 
-use mintmark::broker::ConsoleConfig;
 use mintmark::broker::directory::Directory;
+use mintmark::broker::{Authentication, ConsoleConfig};
 use mintmark::credential::Secret;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
@@ -36,7 +36,7 @@ impl House {
             .found_enterprise(Some(ENTERPRISE), "Acme", "admin@acme.example")
             .unwrap();
         directory
-            .create_app("Loader", ENTERPRISE, Default::default())
+            .create_app("Loader", ENTERPRISE, Authentication::Jwt)
             .unwrap();
         let broker = Broker::start(BrokerConfig {
             directory: Some(Arc::clone(&directory)),
