@@ -11,14 +11,12 @@ use super::gate::{Fault, is_answerable};
 use super::session::Role;
 use super::settings::Problems;
 use super::words::{
-    Badge, Change, app_name, authentication, badge, changes, clock_time, date, next_step, reason,
-    sentence, time,
+    Badge, Change, app_name, authentication, badge, changes, date, next_step, reason, sentence,
+    time,
 };
 use crate::broker::directory::{AppRecord, Enterprise, KeyRecord, Notice, Status, UserRecord};
-use crate::broker::feed::Entry;
 use crate::broker::registration::{Access, Authentication};
 use crate::broker::terms::{SCOPES, Terms};
-use crate::broker::token::Subject;
 
 /// What stands around the content of a page.
 pub(super) struct Chrome {
@@ -31,12 +29,12 @@ pub(super) struct Chrome {
 }
 
 impl Chrome {
-    fn is_administrator(&self) -> bool {
+    pub(super) fn is_administrator(&self) -> bool {
         self.role == Some(Role::Administrator)
     }
 
     /// Marks the link of the part that the page belongs to.
-    fn current(&self, part: &str) -> &'static str {
+    pub(super) fn current(&self, part: &str) -> &'static str {
         if self.here == part { "page" } else { "false" }
     }
 }
@@ -363,74 +361,6 @@ pub(super) struct EnterprisesPage {
 pub(super) struct EnterpriseLine {
     pub(super) enterprise: Enterprise,
     pub(super) administrators: Vec<String>,
-}
-
-#[derive(Template)]
-#[template(path = "tokens.html")]
-pub(super) struct TokensPage {
-    pub(super) chrome: Chrome,
-    pub(super) counted: Counted,
-    pub(super) lines: Vec<TokenLine>,
-    pub(super) latest: u64,
-    pub(super) token_url: String,
-}
-
-/// What is new, for the page that is there already.
-#[derive(Template)]
-#[template(path = "feed.html")]
-pub(super) struct FeedPart {
-    pub(super) counted: Counted,
-    pub(super) lines: Vec<TokenLine>,
-}
-
-/// How many requests there were.
-pub(super) struct Counted {
-    pub(super) granted: u64,
-    pub(super) refused: u64,
-    pub(super) connections: u64,
-    pub(super) skipped: u64,
-}
-
-/// A token request in a list.
-pub(super) struct TokenLine {
-    at: String,
-    app: String,
-    client_id: Option<String>,
-    grant: &'static str,
-    is_issued: bool,
-    subject: String,
-    detail: String,
-}
-
-impl TokenLine {
-    pub(super) fn of(entry: &Entry, apps: &[AppRecord]) -> Self {
-        let (subject, detail) = match &entry.outcome {
-            Ok(granted) => (
-                match &granted.subject {
-                    Subject::Enterprise(id) => format!("Enterprise {id}"),
-                    Subject::User(id) => format!("User {id}"),
-                },
-                format!("{} · {} s", granted.scopes, granted.expires_in),
-            ),
-            Err(refusal) => (
-                format!("{} {}", refusal.status().as_u16(), refusal.error()),
-                refusal.description().to_owned(),
-            ),
-        };
-        let client_id = entry.client_id.as_ref();
-        Self {
-            at: clock_time(entry.at_s),
-            app: client_id.map_or("Unknown client".to_owned(), |id| app_name(id, apps)),
-            // What came from the command line has no page.
-            client_id: client_id
-                .filter(|id| apps.iter().any(|app| app.client_id == **id))
-                .cloned(),
-            grant: entry.grant,
-            is_issued: entry.outcome.is_ok(),
-            subject,
-            detail,
-        }
-    }
 }
 
 #[derive(Template)]

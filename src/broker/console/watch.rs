@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use askama::Template;
 use axum::Router;
 use axum::extract::{Extension, RawQuery, State};
 use axum::response::Response;
@@ -16,8 +17,11 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::Office;
 use super::gate::{FEED, Fault, Visit};
-use super::view::{self, Counted, FeedPart, TokenLine, TokensPage};
-use crate::broker::directory::Directory;
+use super::view::{self, Chrome};
+use super::words::{app_name, clock_time};
+use crate::broker::directory::{AppRecord, Directory};
+use crate::broker::feed::Entry;
+use crate::broker::token::Subject;
 
 /// How long a request for what is new is held.
 const HOLD: Duration = Duration::from_secs(10);
@@ -26,6 +30,74 @@ const HOLD: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 
 const LATEST: HeaderName = HeaderName::from_static("x-latest");
+
+#[derive(Template)]
+#[template(path = "tokens.html")]
+struct TokensPage {
+    chrome: Chrome,
+    counted: Counted,
+    lines: Vec<TokenLine>,
+    latest: u64,
+    token_url: String,
+}
+
+/// What is new, for the page that is there already.
+#[derive(Template)]
+#[template(path = "feed.html")]
+struct FeedPart {
+    counted: Counted,
+    lines: Vec<TokenLine>,
+}
+
+/// How many requests there were.
+struct Counted {
+    granted: u64,
+    refused: u64,
+    connections: u64,
+    skipped: u64,
+}
+
+/// A token request in a list.
+struct TokenLine {
+    at: String,
+    app: String,
+    client_id: Option<String>,
+    grant: &'static str,
+    is_issued: bool,
+    subject: String,
+    detail: String,
+}
+
+impl TokenLine {
+    fn of(entry: &Entry, apps: &[AppRecord]) -> Self {
+        let (subject, detail) = match &entry.outcome {
+            Ok(granted) => (
+                match &granted.subject {
+                    Subject::Enterprise(id) => format!("Enterprise {id}"),
+                    Subject::User(id) => format!("User {id}"),
+                },
+                format!("{} · {} s", granted.scopes, granted.expires_in),
+            ),
+            Err(refusal) => (
+                format!("{} {}", refusal.status().as_u16(), refusal.error()),
+                refusal.description().to_owned(),
+            ),
+        };
+        let client_id = entry.client_id.as_ref();
+        Self {
+            at: clock_time(entry.at_s),
+            app: client_id.map_or("Unknown client".to_owned(), |id| app_name(id, apps)),
+            // What came from the command line has no page.
+            client_id: client_id
+                .filter(|id| apps.iter().any(|app| app.client_id == **id))
+                .cloned(),
+            grant: entry.grant,
+            is_issued: entry.outcome.is_ok(),
+            subject,
+            detail,
+        }
+    }
+}
 
 pub(super) fn routes() -> Router<Arc<Office>> {
     Router::new()
