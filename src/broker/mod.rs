@@ -14,7 +14,7 @@
 //! | [`grant`], [`other_grants`], [`client_auth`] | who gets a token, and for what |
 //! | [`replay`], [`throttle`], [`token`], [`revocation`] | once, at what rate, in which form, and until when |
 //! | [`orders`] | how slow, full or broken it pretends to be |
-//! | [`console`], [`feed`] | how does a person set up an app, and watch its tokens |
+//! | [`console`] | how does a person set up an app, and watch its tokens |
 //! | [`config`], [`handle`], [`stats`] | how a broker is started, watched and ended |
 //!
 //! Invariants: no input makes it panic, no request waits for a lock that

@@ -7,11 +7,11 @@
 //!
 //! | module | answers |
 //! |---|---|
-//! | [`listener`] | how do connections come in? |
-//! | [`gate`] | may this request come in at all, and what does every answer carry? |
-//! | [`session`] | who sits in front, and in which role? |
-//! | [`sign_in`], [`apps`], [`settings`], [`keys`], [`review`], [`people`], [`watch`] | what happens on which page? |
-//! | [`view`], [`words`] | what stands in the pages, and in which words? |
+//! | `listener` | how do connections come in? |
+//! | `gate` | may this request come in at all, and what does every answer carry? |
+//! | `session` | who sits in front, and in which role? |
+//! | `sign_in`, `apps`, `settings`, `keys`, `review`, `people`, `watch` | what happens on which page? |
+//! | `view`, `words` | what stands in the pages, and in which words? |
 //!
 //! The console listens on a loopback address of its own and runs on threads
 //! of its own, so that a person who looks on takes nothing from the threads
