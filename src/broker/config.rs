@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::console::ConsoleConfig;
 use super::directory::{Directory, DirectoryError};
 use super::orders::Orders;
 use super::registration::{AppRegistration, UserRegistration};
@@ -38,6 +39,8 @@ pub struct BrokerConfig {
     /// What opens the directory to requests below `/admin/v1`; without it
     /// they are refused.
     pub admin_secret: Option<Secret>,
+    /// The developer console, where a person edits the directory.
+    pub console: Option<ConsoleConfig>,
     /// Audiences to accept besides the provider's and the broker's own
     /// address.
     pub audiences: Vec<String>,
@@ -102,6 +105,12 @@ pub enum BrokerError {
         "{0} is not a loopback address; secrets would cross the network in the clear, which has to be allowed explicitly"
     )]
     NotLoopback(SocketAddr),
+    /// The console's address is not a loopback one.
+    #[error("{0} is not a loopback address; the console serves no other")]
+    ConsoleNotLoopback(SocketAddr),
+    /// There is a console and nothing that it could edit.
+    #[error("a console needs a directory to edit")]
+    ConsoleWithoutDirectory,
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -133,6 +142,7 @@ impl Default for BrokerConfig {
             users: Vec::new(),
             directory: None,
             admin_secret: None,
+            console: None,
             audiences: Vec::new(),
             behaviour: Behaviour::default(),
             orders: Orders::default(),

@@ -20,7 +20,9 @@ use tokio::sync::watch;
 
 use super::admin::Admin;
 use super::config::{BrokerConfig, BrokerError};
+use super::console::Console;
 use super::directory::{Directory, DirectoryError};
+use super::feed::Feed;
 use super::follow::Follower;
 use super::grant::Grants;
 use super::orders::Orders;
@@ -46,6 +48,7 @@ pub struct Broker {
     threads: Vec<i32>,
     endpoint: Arc<Endpoint>,
     clock: Arc<SkewedClock>,
+    console: Option<Console>,
     follower: Option<Follower>,
 }
 
@@ -104,8 +107,19 @@ impl Broker {
             }
             _ => None,
         };
-        let endpoint = Endpoint::new(grants, config.limits, config.orders, admin);
+        let feed = config.console.as_ref().map(|_| Arc::new(Feed::default()));
+        let endpoint = Endpoint::new(grants, config.limits, config.orders, admin, feed.clone());
         let endpoint = Arc::new(endpoint);
+        let console = match (&config.console, &follower, feed) {
+            (Some(console), Some(follower), Some(feed)) => {
+                let followed = Arc::clone(follower.followed());
+                let endpoint = Arc::clone(&endpoint);
+                let clock = Arc::clone(&clock) as _;
+                Some(Console::start(console, followed, endpoint, feed, clock)?)
+            }
+            (Some(_), None, _) => return Err(BrokerError::ConsoleWithoutDirectory),
+            _ => None,
+        };
         let (stopping, is_stopping) = watch::channel(false);
         let (drain, drained) = mpsc::channel();
         let serving = server::serve(listener, Arc::clone(&endpoint), is_stopping);
@@ -124,6 +138,7 @@ impl Broker {
             threads,
             endpoint,
             clock,
+            console,
             follower,
         })
     }
@@ -144,6 +159,13 @@ impl Broker {
     #[must_use]
     pub fn token_url(&self) -> String {
         format!("http://{}{TOKEN_PATH}", self.address)
+    }
+
+    /// Returns the address of the console, if there is one.
+    #[must_use]
+    pub fn console_url(&self) -> Option<String> {
+        let console = self.console.as_ref()?;
+        Some(format!("http://{}", console.address()))
     }
 
     /// Reads the counters.

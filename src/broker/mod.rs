@@ -14,6 +14,7 @@
 //! | [`grant`], [`other_grants`], [`client_auth`] | who gets a token, and for what |
 //! | [`replay`], [`throttle`], [`token`], [`revocation`] | once, at what rate, in which form, and until when |
 //! | [`orders`] | how slow, full or broken it pretends to be |
+//! | [`console`] | how does a person set up an app, and watch its tokens |
 //! | [`config`], [`handle`], [`stats`] | how a broker is started, watched and ended |
 //!
 //! Invariants: no input makes it panic, no request waits for a lock that
@@ -23,6 +24,7 @@
 pub mod admission;
 pub mod client_auth;
 pub mod config;
+pub mod console;
 pub mod directory;
 pub mod form;
 pub mod grant;
@@ -42,6 +44,7 @@ pub mod throttle;
 pub mod token;
 
 mod admin;
+mod feed;
 mod follow;
 mod reset;
 mod routes;
@@ -51,6 +54,7 @@ mod signed_token;
 mod wire;
 
 pub use self::config::{Behaviour, BrokerConfig, BrokerError, Limits};
+pub use self::console::ConsoleConfig;
 pub use self::handle::Broker;
 pub use self::orders::Orders;
 pub use self::registration::{

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::admin::{self, Admin};
 use super::config::Limits;
+use super::feed::Feed;
 use super::form::{Form, FormError};
 use super::grant::{Grants, Refused};
 use super::orders::{Fate, Foreman, Orders};
@@ -42,6 +43,8 @@ pub(super) struct Endpoint {
     pub(super) limits: Limits,
     pub(super) foreman: Foreman,
     pub(super) admin: Option<Admin>,
+    /// Kept for a console that looks on.
+    pub(super) feed: Option<Arc<Feed>>,
     date: ArcSwap<(u64, HeaderValue)>,
 }
 
@@ -51,6 +54,7 @@ impl Endpoint {
         limits: Limits,
         orders: Orders,
         admin: Option<Admin>,
+        feed: Option<Arc<Feed>>,
     ) -> Self {
         Self {
             date: ArcSwap::from_pointee(rendered_date(grants.now())),
@@ -59,7 +63,21 @@ impl Endpoint {
             limits,
             foreman: Foreman::new(orders),
             admin,
+            feed,
         }
+    }
+
+    /// Shows a request that was judged to whoever looks on.
+    fn note(&self, form: Option<&Form<'_>>, judged: &Result<Issued, Refused>) {
+        if let Some(feed) = &self.feed {
+            feed.note(&self.grants, form, judged);
+        }
+    }
+
+    /// Refuses a request that is no form.
+    fn refuse_unread(&self, refusal: Refusal) -> Response {
+        self.note(None, &Err(refusal.into()));
+        self.refuse(refusal)
     }
 
     /// Returns the `Date` of now, rendered once a second.
@@ -183,11 +201,11 @@ async fn token(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Respo
     let origin = request.headers().get(header::ORIGIN).cloned();
     let body = match posted(&endpoint, request).await {
         Ok(body) => body,
-        Err(refusal) => return endpoint.refuse(refusal),
+        Err(refusal) => return endpoint.refuse_unread(refusal),
     };
     let form = match parsed(&body) {
         Ok(form) => form,
-        Err(refusal) => return endpoint.refuse(refusal),
+        Err(refusal) => return endpoint.refuse_unread(refusal),
     };
     // No SDK on a server sends an origin.
     let page = match &origin {
@@ -220,6 +238,7 @@ async fn token(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Respo
         None => endpoint.grants.token(&form),
     };
     foreman.wait(fate).await;
+    endpoint.note(Some(&form), &judged);
     let mut response = match judged {
         Ok(issued) => {
             add(&endpoint.counters.granted);
