@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::plan::{Plan, StepPlan};
-use super::runner::{Event, RunError, Stage};
+use super::run_error::RunError;
+use super::runner::Event;
+use super::stage::Stage;
 use crate::bench::BenchRecord;
 use crate::load::calibrate::calibrate;
 use crate::load::open::{OpenMeasured, OpenPlan, run_open};
