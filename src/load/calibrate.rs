@@ -53,6 +53,7 @@ pub fn calibrate(
             count: None,
             drop_after: None,
             retries: None,
+            cache: None,
             socket: None,
             signing: Mode::Inline,
             token_field: "access_token".to_owned(),

@@ -13,19 +13,23 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 
 use super::arrival::Starts;
-use super::assertions::{MintError, Source, Writer};
+use super::assertions::{MintError, Source};
+use super::cached::Caching;
 use super::lane::{Lane, Queue, Work};
 use super::open::OpenError;
 use super::open_plan::{Model, OpenPlan};
 use super::pacer::{Pacer, now_ns};
 use super::population::Population;
 use super::recorder::{Live, as_ns};
-use super::tally::{Journey, SliceTally, Sums, Tally};
+use super::sets::{Journey, Sums};
+use super::tally::{SliceTally, Tally};
 use super::transport::hyper::{Hyper, SharedH2};
 use super::transport::lean::Lean;
 use super::transport::reqwest::Reqwest;
 use super::transport::{AnyTransport, Connector, Endpoint, Kind, Reading};
+use super::writer::Writer;
 use crate::oauth::profile::Delivery;
+use crate::record::RetryFacts;
 use crate::token::Exchange;
 
 /// What all threads of a load share.
@@ -45,6 +49,7 @@ pub(super) struct LaneParts {
     pub source: Source,
     pub live: Arc<Live>,
     pub tally: Tally,
+    pub caching: Option<Arc<Caching>>,
 }
 
 /// What a thread hands over at its end, besides its slices.
@@ -54,6 +59,8 @@ pub(super) struct LaneResult {
     pub journey: Journey,
     pub signed: u64,
     pub under_runs: u64,
+    pub retries: RetryFacts,
+    pub ways: [u64; 3],
 }
 
 impl LaneResult {
@@ -62,6 +69,10 @@ impl LaneResult {
         self.journey.add(&other.journey);
         self.signed += other.signed;
         self.under_runs += other.under_runs;
+        self.retries.add(other.retries);
+        for (own, other) in self.ways.iter_mut().zip(other.ways) {
+            *own += other;
+        }
     }
 }
 
@@ -123,6 +134,7 @@ impl LaneParts {
                 again: again.into(),
                 tally: self.tally.into(),
                 live: self.live,
+                caching: self.caching,
             });
             // A closed loop begins with the schedule as well.
             pacer
@@ -173,6 +185,8 @@ impl LaneParts {
                 journey: tally.journey.clone(),
                 signed: tally.signed,
                 under_runs: tally.under_runs,
+                retries: tally.retries,
+                ways: tally.ways,
             })
         })
     }

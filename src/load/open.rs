@@ -16,22 +16,25 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Progress;
-use super::assertions::{Mint, MintError};
+use super::assertions::MintError;
+use super::cached::Caching;
 use super::collect::Collector;
 use super::crew::{LaneParts, LaneResult, Numbered, Shared, Signal};
 use super::measured::measured;
 pub use super::measured::merged;
-pub use super::open_plan::{Model, OpenPlan, Retries};
+use super::mint::Mint;
+pub use super::open_plan::{Model, OpenPlan};
 use super::pacer::now_ns;
 use super::population::Population;
 use super::prepare::{Prepared, RUN_UP, lanes_of};
 use super::recorder::{Live, as_ns};
+pub use super::retry::Retries;
 use super::supervise::Watch;
 use super::tally::Tally;
 use super::transport::ConnectorError;
 use crate::record::{
-    Accounts, Blame, CpuTime, GeneratorHealth, Latencies, OpenSlice, OutcomeStages, Phases,
-    SigningFacts,
+    Accounts, Blame, CacheFacts, CpuTime, GeneratorHealth, Latencies, OpenSlice, OutcomeStages,
+    Phases, RetryFacts, SigningFacts,
 };
 use crate::token::ExchangeError;
 
@@ -53,6 +56,10 @@ pub struct OpenMeasured {
     pub blame: Blame,
     /// How assertions came to be.
     pub signing: SigningFacts,
+    /// What repeating failed requests came to, if they were to be repeated.
+    pub retries: Option<RetryFacts>,
+    /// What was found in the cache, if the load kept tokens.
+    pub cache: Option<CacheFacts>,
     /// What the threads went through.
     pub health: GeneratorHealth,
     /// Latencies as every step has them.
@@ -87,6 +94,9 @@ pub fn run_open(
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let lanes = lanes_of(plan, threads);
     let ready = Prepared::new(plan, population, &lanes)?;
+    let caching = plan
+        .cache
+        .map(|cache| Arc::new(Caching::new(cache, population)));
     let live: Vec<Arc<Live>> = (0..threads).map(|_| Arc::default()).collect();
     let (signals, listening) = watch::channel(Signal::Wait);
     let (report, reports) = mpsc::channel();
@@ -112,6 +122,7 @@ pub fn run_open(
                 starts: starts.clone(),
                 source,
                 live: Arc::clone(&live[number]),
+                caching: caching.clone(),
                 tally: Tally::new(
                     plan.warm_up,
                     plan.slice,
@@ -199,6 +210,9 @@ pub enum OpenError {
     /// Pre-minting needs to know how much.
     #[error("a closed loop has no schedule to mint for, expected the signing mode inline or mint")]
     PremintedClosed,
+    /// What was signed before the load outlives the key of its time.
+    #[error("kept tokens go with the signing modes inline and mint only")]
+    CacheNeedsFresh,
     /// One client serves one app.
     #[error("the transport reqwest serves one app, expected lean or hyper for several")]
     ReqwestApps,
