@@ -2,11 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-use super::open::{OpenLoadPlan, RatePlan};
+use super::open::{KeepingPlan, OpenLoadPlan, RatePlan};
 use super::plan::{ComparePlan, LoadPlan, Plan, StepPlan, TargetPlan};
 use super::resolve_credentials::credential_plan;
 use super::{Scenario, ScenarioError, Target};
 use crate::load::arrival::Spacing;
+use crate::load::assertions::Mode;
 use crate::oauth::endpoint_of;
 use crate::record::Habits;
 use crate::signer::Algorithm;
@@ -37,6 +38,9 @@ const MAX_CONNECTIONS: usize = 60_000;
 
 /// Enough to know a ceiling to some percent.
 const CALIBRATE: Span = Span::from_millis(2_000);
+
+/// How long most providers' tokens live.
+const TOKEN_LIFE: Span = Span::from_millis(3_600_000);
 
 /// Users of an embedded broker, as in a small test enterprise.
 const USERS: usize = 100;
@@ -117,6 +121,13 @@ impl Scenario {
                 return Err(wrong(field, span.to_string(), "more than nothing"));
             }
         }
+        if load.open.is_none() && self.load.cache.is_some() {
+            return Err(wrong(
+                "load.cache",
+                "given with steps".into(),
+                "none: their habits say what is kept",
+            ));
+        }
         if !self.steps.is_empty() && self.load.open.is_some() {
             return Err(wrong(
                 "step",
@@ -155,6 +166,40 @@ impl Scenario {
     fn think_of_steps(&self) -> Option<Span> {
         let closed = self.load.closed.as_ref()?;
         closed.think.filter(|_| !self.steps.is_empty())
+    }
+
+    /// Resolves how tokens are kept.
+    fn keeping(
+        &self,
+        wrong: &impl Fn(&str, String, &str) -> ScenarioError,
+    ) -> Result<Option<KeepingPlan>, ScenarioError> {
+        let Some(cache) = self.load.cache else {
+            return Ok(None);
+        };
+        if !(0.0..=1.0).contains(&cache.hits) {
+            return Err(wrong("load.cache.hits", cache.hits.to_string(), "0 to 1"));
+        }
+        if matches!(self.signing.mode, Some(Mode::Preminted | Mode::Repeat)) {
+            return Err(wrong(
+                "signing.mode",
+                "given with load.cache".into(),
+                "inline or mint: nobody knows which calls will ask",
+            ));
+        }
+        let of_broker = self.target.broker.as_ref().and_then(|b| b.token_life);
+        let token_life = cache.token_life.or(of_broker).unwrap_or(TOKEN_LIFE);
+        if token_life.0.is_zero() {
+            return Err(wrong(
+                "load.cache.token_life",
+                token_life.to_string(),
+                "more than nothing",
+            ));
+        }
+        Ok(Some(KeepingPlan {
+            hits: cache.hits,
+            token_life,
+            ages: cache.ages.unwrap_or_default(),
+        }))
     }
 
     fn open_plan(
@@ -210,6 +255,7 @@ impl Scenario {
             count: load.count,
             retry: load.retry.clone(),
             zipf: load.zipf,
+            cache: self.keeping(wrong)?,
             calibrate: load.calibrate.unwrap_or(CALIBRATE),
         })))
     }

@@ -4,9 +4,11 @@
 //! started that knows the app and its users. Nothing is signed or sent here.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::AppShare;
 use super::plan::{CredentialPlan, Plan, TargetPlan};
 use super::run_error::RunError;
 use super::runner::Event;
@@ -15,7 +17,9 @@ use crate::broker::{
     AppRegistration, Behaviour, Broker, BrokerConfig, RateLimit, UserRegistration,
 };
 use crate::credential::generate::{self, RsaBits};
-use crate::credential::{Credential, PassphraseSource, Sealing, Source, load};
+use crate::credential::{
+    Credential, PassphraseSource, Sealing, Source, Warning as CredentialWarning, load,
+};
 use crate::oauth::Profile;
 use crate::record::Warning;
 use crate::signer::PrivateKey;
@@ -68,25 +72,40 @@ impl Stage {
                 path,
                 passphrase_env,
                 passphrase_file,
-            } => {
-                let passphrase = match (passphrase_env, passphrase_file) {
-                    (Some(name), _) => PassphraseSource::Env(name.clone()),
-                    (_, Some(path)) => PassphraseSource::Path(path.clone()),
-                    _ => PassphraseSource::Config,
-                };
-                load(&Source::Config {
-                    path: path.clone(),
-                    passphrase,
-                })?
+            } => read(path, passphrase_env.as_ref(), passphrase_file.as_ref())?,
+            CredentialPlan::Several(shares) => {
+                let mut apps = Vec::new();
+                let mut warnings = Vec::new();
+                for share in shares {
+                    let (env, file) = (
+                        share.passphrase_env.as_ref(),
+                        share.passphrase_file.as_ref(),
+                    );
+                    let (credential, remarks) = read(&share.config, env, file)?;
+                    warnings.extend(remarks);
+                    apps.push(credential);
+                }
+                let mut apps = apps.into_iter();
+                let first = apps.next().ok_or(RunError::NoApp)?;
+                for (credential, share) in apps.zip(&shares[1..]) {
+                    let key = Arc::new(credential.key.open()?);
+                    let subjects = subjects_of(plan, share, &credential);
+                    others.push(Other {
+                        credential,
+                        key,
+                        subjects,
+                    });
+                }
+                (first, warnings)
             }
         };
         let key = Arc::new(credential.key.open()?);
         let (broker, url, subjects) = match &plan.target {
             TargetPlan::Url { url, users } => {
-                let subjects = if users.is_empty() {
-                    vec![default_subject(&credential)]
-                } else {
-                    users.iter().map(Subject::user).collect()
+                let subjects = match &plan.credentials {
+                    CredentialPlan::Several(shares) => subjects_of(plan, &shares[0], &credential),
+                    _ if users.is_empty() => vec![default_subject(&credential)],
+                    _ => users.iter().map(Subject::user).collect(),
                 };
                 (None, url.clone(), subjects)
             }
@@ -171,7 +190,43 @@ impl Stage {
     }
 }
 
-fn registration(credential: &Credential, key: &PrivateKey) -> Result<AppRegistration, RunError> {
+/// Reads an app's configuration file.
+fn read(
+    path: &Path,
+    passphrase_env: Option<&String>,
+    passphrase_file: Option<&PathBuf>,
+) -> Result<(Credential, Vec<CredentialWarning>), RunError> {
+    let passphrase = match (passphrase_env, passphrase_file) {
+        (Some(name), _) => PassphraseSource::Env(name.clone()),
+        (_, Some(path)) => PassphraseSource::Path(path.clone()),
+        _ => PassphraseSource::Config,
+    };
+    Ok(load(&Source::Config {
+        path: path.to_owned(),
+        passphrase,
+    })?)
+}
+
+/// Returns whom one of several apps asks for: its own users, those of the
+/// target, or whom its file speaks for.
+fn subjects_of(plan: &Plan, share: &AppShare, credential: &Credential) -> Vec<Subject> {
+    let of_target: &[String] = match &plan.target {
+        TargetPlan::Url { users, .. } => users,
+        TargetPlan::Broker { .. } => &[],
+    };
+    let users = share.users.as_deref().unwrap_or(of_target);
+    if users.is_empty() {
+        vec![default_subject(credential)]
+    } else {
+        users.iter().map(Subject::user).collect()
+    }
+}
+
+/// Describes an app to an embedded broker, with one key.
+pub(super) fn registration(
+    credential: &Credential,
+    key: &PrivateKey,
+) -> Result<AppRegistration, RunError> {
     let public = key.public_key().ok_or(RunError::NoPublicKey)?;
     let secret = credential
         .client_secret

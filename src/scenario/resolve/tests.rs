@@ -77,7 +77,8 @@ fn a_minimal_scenario_has_every_default() {
         CredentialPlan::Generate {
             bits: 2048,
             apps: 1,
-            weights: Vec::new()
+            weights: Vec::new(),
+            rotate: None
         }
     );
     assert_eq!(plan.backend, None);
