@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::open::{OpenLoadPlan, RatePlan};
-use super::{RateLimited, Scenario, ScenarioError, Target};
+use super::{BrokerTarget, RateLimited, Scenario, ScenarioError, Target};
+use crate::broker::OrderSheet;
 use crate::credential::generate::RsaBits;
 use crate::load::arrival::Spacing;
 use crate::load::objective::Objective;
@@ -66,6 +67,12 @@ pub enum TargetPlan {
         /// How long its tokens live, if not about an hour.
         #[serde(skip_serializing_if = "Option::is_none")]
         token_life: Option<Span>,
+        /// Does it speak TLS?
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        tls: bool,
+        /// How slow, full or broken it pretends to be.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        behaviour: Option<Box<OrderSheet>>,
     },
     /// An endpoint somewhere.
     Url {
@@ -255,6 +262,13 @@ impl Scenario {
                 "step",
                 "given with the open model".into(),
                 "none: its connections have no habits",
+            ));
+        }
+        if !self.steps.is_empty() && matches!(target, TargetPlan::Broker { tls: true, .. }) {
+            return Err(wrong(
+                "target.broker.tls",
+                "true with steps".into(),
+                "false: workers with habits trust the system's certificates alone",
             ));
         }
         Ok(Plan {
@@ -458,6 +472,8 @@ fn target_plan(
                     "whole seconds, at least one",
                 ));
             }
+            let behaviour = behaviour_of(broker.as_ref(), wrong)?;
+            let tls = broker.as_ref().and_then(|broker| broker.tls);
             match users.unwrap_or(USERS) {
                 0 => Err(wrong("target.broker.users", "0".into(), "at least 1")),
                 users => Ok(TargetPlan::Broker {
@@ -465,10 +481,37 @@ fn target_plan(
                     threads,
                     rate_limit: broker.as_ref().and_then(|broker| broker.rate_limit),
                     token_life,
+                    tls: tls.unwrap_or(false),
+                    behaviour,
                 }),
             }
         }
     }
+}
+
+/// Checks what an embedded broker is told to do.
+fn behaviour_of(
+    broker: Option<&BrokerTarget>,
+    wrong: &impl Fn(&str, String, &str) -> ScenarioError,
+) -> Result<Option<Box<OrderSheet>>, ScenarioError> {
+    let Some((broker, sheet)) =
+        broker.and_then(|broker| Some((broker, broker.behaviour.as_ref()?)))
+    else {
+        return Ok(None);
+    };
+    sheet.check().map_err(|error| {
+        let field = format!("target.broker.behaviour.{}", error.field);
+        wrong(&field, error.found, error.expected)
+    })?;
+    if broker.rate_limit.is_some() && sheet.rate_limit.is_some() {
+        let place = "target.broker.behaviour.rate_limit";
+        return Err(wrong(
+            place,
+            "given twice".into(),
+            "one rate_limit of the broker",
+        ));
+    }
+    Ok(Some(Box::new(sheet.clone())))
 }
 
 #[cfg(test)]
@@ -521,6 +564,9 @@ mod tests {
             "keep_alive",
             "calibrate",
             "step",
+            "behaviour",
+            "service_time",
+            "spare_refused_jti",
         ] {
             assert!(schema.contains(&format!("\"{field}\"")), "{field}");
         }
@@ -599,6 +645,20 @@ token = "fetch-per-call"
             (
                 "[target]\nbroker = { token_life = \"1500ms\" }\n",
                 "target.broker.token_life",
+            ),
+            ("[target]\nbroker = { tls = true }\n", "target.broker.tls"),
+            (
+                "[target.broker.behaviour]\nerror_share = 2.0\n",
+                "target.broker.behaviour.error_share",
+            ),
+            (
+                "[target.broker.behaviour]\nqueue = true\n",
+                "target.broker.behaviour.queue",
+            ),
+            (
+                "[target.broker]\nrate_limit = { per_s = 1, burst = 1 }\n\
+                 behaviour = { rate_limit = { per_s = 2, burst = 1 } }\n",
+                "target.broker.behaviour.rate_limit",
             ),
         ] {
             let text = format!("{MINIMAL}{added}");

@@ -15,7 +15,8 @@ use super::plan::{CredentialPlan, Plan, StepPlan, TargetPlan};
 use crate::assertion::Subject;
 use crate::bench::{self, BenchError, BenchRecord, KeyPolicy};
 use crate::broker::{
-    AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, RateLimit, UserRegistration,
+    AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, Certificate, RateLimit,
+    UserRegistration,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::credential::generate::{self, GenerateError, RsaBits};
@@ -24,7 +25,7 @@ use crate::credential::{
 };
 use crate::load::caller::{CallerError, Habitual, Shared};
 use crate::load::keeping::Kept;
-use crate::load::open::OpenError;
+use crate::load::open::{OpenError, OpenPlan};
 use crate::load::population::{Member, Population};
 use crate::load::{ClosedPlan, LoadError, OtherThreads, Progress, run_closed};
 use crate::oauth::{Profile, ProfileError};
@@ -298,6 +299,8 @@ impl Stage {
                 threads,
                 rate_limit,
                 token_life,
+                tls,
+                behaviour,
             } => {
                 let ids: Vec<String> = (0..*users).map(|i| (1_000_000 + i).to_string()).collect();
                 let mut apps = vec![registration(&credential, &key)?];
@@ -313,21 +316,26 @@ impl Stage {
                         other.subjects.push(Subject::user(id));
                     }
                 }
+                let sheet = behaviour.as_deref().cloned().unwrap_or_default();
+                let limit = rate_limit.map(|limit| RateLimit {
+                    per_s: limit.per_s,
+                    burst: limit.burst,
+                });
                 let broker = Broker::start(BrokerConfig {
                     apps,
                     users: registered,
                     threads: *threads,
                     behaviour: Behaviour {
-                        rate_limit: rate_limit.map(|limit| RateLimit {
-                            per_s: limit.per_s,
-                            burst: limit.burst,
-                        }),
+                        rate_limit: limit.or(sheet.rate_limit),
+                        remembers_refused_jti: !sheet.spare_refused_jti,
                         token_life_s: token_life.map_or_else(
                             || Behaviour::default().token_life_s,
                             |life| life.0.as_secs()..=life.0.as_secs(),
                         ),
                         ..Behaviour::default()
                     },
+                    orders: sheet.orders(),
+                    tls: tls.then_some(Certificate::SelfSigned),
                     ..BrokerConfig::default()
                 })?;
                 tell(Event::BrokerStarted { url: broker.url() });
@@ -421,9 +429,18 @@ impl Stage {
         })
     }
 
-    /// Returns the member of an answer that holds the token.
-    pub fn token_field(&self) -> String {
-        self.profile.response.token.clone()
+    /// Completes a plan by what is known of the endpoint: where its answers
+    /// hold the token, and the certificate of an embedded broker.
+    pub fn engine(&self, plan: OpenPlan) -> OpenPlan {
+        let mut engine = OpenPlan {
+            token_field: self.profile.response.token.clone(),
+            ..plan
+        };
+        let own = self.broker.as_ref().and_then(Broker::certificate_pem);
+        if let (Some(own), None) = (own, &engine.tls.trusted_pem) {
+            engine.tls.trusted_pem = Some(own.as_bytes().to_vec());
+        }
+        engine
     }
 
     /// Makes the population of the open model; the name is that of the signing
