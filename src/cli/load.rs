@@ -193,6 +193,8 @@ fn scenario(flags: &Flags) -> Scenario {
                 threads: None,
                 token_life: None,
                 rate_limit: None,
+                tls: None,
+                behaviour: None,
             }),
             url: flags.url.clone(),
             profile: flags.profile.clone(),

@@ -30,6 +30,7 @@ pub use self::open::{Open, OpenLoadPlan};
 pub use self::open_step::Prepared;
 pub use self::plan::{CredentialPlan, LoadPlan, Plan, StepPlan, TargetPlan};
 pub use self::runner::{Event, RunError, run};
+use crate::broker::OrderSheet;
 use crate::load::assertions::Mode;
 use crate::load::objective::Objective;
 use crate::record::{KeyHabit, TokenHabit};
@@ -96,6 +97,11 @@ pub struct BrokerTarget {
     /// How long tokens live, in whole seconds; about an hour if not given.
     #[schemars(with = "Option<String>")]
     pub token_life: Option<Span>,
+    /// Does it speak TLS, with a certificate of its own that the load trusts?
+    /// Only without steps.
+    pub tls: Option<bool>,
+    /// How slow, full or broken it pretends to be.
+    pub behaviour: Option<OrderSheet>,
 }
 
 /// A rate above which a broker answers 429.

@@ -42,10 +42,7 @@ impl Prepared {
     pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
         let stage = Stage::set(plan, tell)?;
         let open = plan.load.open.as_ref().ok_or(RunError::Closed)?;
-        let engine = OpenPlan {
-            token_field: stage.token_field(),
-            ..open.engine(&plan.load)?
-        };
+        let engine = stage.engine(open.engine(&plan.load)?);
         let (population, signed_by) = stage.population(plan, None)?;
         Ok(Self {
             stage,
@@ -77,10 +74,7 @@ pub(super) fn open_step(
     tell: &mut dyn FnMut(Event),
 ) -> Result<(StepRecord, bool), RunError> {
     let open = plan.load.open.as_ref().ok_or(RunError::Closed)?;
-    let engine = OpenPlan {
-        token_field: stage.token_field(),
-        ..open.engine(&plan.load)?
-    };
+    let engine = stage.engine(open.engine(&plan.load)?);
     let (population, signed_by) = stage.population(plan, signing)?;
     let population = Arc::new(population);
     let registry = Registry::compiled();

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::open::OpenLoadPlan;
 use super::{AppShare, DropOld, RateLimited};
+use crate::broker::OrderSheet;
 use crate::load::objective::Objective;
 use crate::record::Habits;
 use crate::signer::Algorithm;
@@ -63,6 +64,12 @@ pub enum TargetPlan {
         /// How long its tokens live, if not about an hour.
         #[serde(skip_serializing_if = "Option::is_none")]
         token_life: Option<Span>,
+        /// Does it speak TLS?
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        tls: bool,
+        /// How slow, full or broken it pretends to be.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        behaviour: Option<Box<OrderSheet>>,
     },
     /// An endpoint somewhere.
     Url {

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use super::open::{KeepingPlan, OpenLoadPlan, RatePlan};
 use super::plan::{ComparePlan, LoadPlan, Plan, StepPlan, TargetPlan};
 use super::resolve_credentials::credential_plan;
-use super::{Scenario, ScenarioError, Target};
+use super::{BrokerTarget, Scenario, ScenarioError, Target};
+use crate::broker::OrderSheet;
 use crate::load::arrival::Spacing;
 use crate::load::assertions::Mode;
 use crate::oauth::endpoint_of;
@@ -133,6 +134,13 @@ impl Scenario {
                 "step",
                 "given with the open model".into(),
                 "none: its connections have no habits",
+            ));
+        }
+        if !self.steps.is_empty() && matches!(target, TargetPlan::Broker { tls: true, .. }) {
+            return Err(wrong(
+                "target.broker.tls",
+                "true with steps".into(),
+                "false: workers with habits trust the system's certificates alone",
             ));
         }
         Ok(Plan {
@@ -293,6 +301,8 @@ fn target_plan(
                     "whole seconds, at least one",
                 ));
             }
+            let behaviour = behaviour_of(broker.as_ref(), wrong)?;
+            let tls = broker.as_ref().and_then(|broker| broker.tls);
             match users.unwrap_or(USERS) {
                 0 => Err(wrong("target.broker.users", "0".into(), "at least 1")),
                 users => Ok(TargetPlan::Broker {
@@ -300,10 +310,37 @@ fn target_plan(
                     threads,
                     rate_limit: broker.as_ref().and_then(|broker| broker.rate_limit),
                     token_life,
+                    tls: tls.unwrap_or(false),
+                    behaviour,
                 }),
             }
         }
     }
+}
+
+/// Checks what an embedded broker is told to do.
+fn behaviour_of(
+    broker: Option<&BrokerTarget>,
+    wrong: &impl Fn(&str, String, &str) -> ScenarioError,
+) -> Result<Option<Box<OrderSheet>>, ScenarioError> {
+    let Some((broker, sheet)) =
+        broker.and_then(|broker| Some((broker, broker.behaviour.as_ref()?)))
+    else {
+        return Ok(None);
+    };
+    sheet.check().map_err(|error| {
+        let field = format!("target.broker.behaviour.{}", error.field);
+        wrong(&field, error.found, error.expected)
+    })?;
+    if broker.rate_limit.is_some() && sheet.rate_limit.is_some() {
+        let place = "target.broker.behaviour.rate_limit";
+        return Err(wrong(
+            place,
+            "given twice".into(),
+            "one rate_limit of the broker",
+        ));
+    }
+    Ok(Some(Box::new(sheet.clone())))
 }
 
 #[cfg(test)]

@@ -14,12 +14,13 @@ use super::run_error::RunError;
 use super::runner::Event;
 use crate::assertion::Subject;
 use crate::broker::{
-    AppRegistration, Behaviour, Broker, BrokerConfig, RateLimit, UserRegistration,
+    AppRegistration, Behaviour, Broker, BrokerConfig, Certificate, RateLimit, UserRegistration,
 };
 use crate::credential::generate::{self, RsaBits};
 use crate::credential::{
     Credential, PassphraseSource, Sealing, Source, Warning as CredentialWarning, load,
 };
+use crate::load::open::OpenPlan;
 use crate::oauth::Profile;
 use crate::record::Warning;
 use crate::signer::PrivateKey;
@@ -114,6 +115,8 @@ impl Stage {
                 threads,
                 rate_limit,
                 token_life,
+                tls,
+                behaviour,
             } => {
                 let ids: Vec<String> = (0..*users).map(|i| (1_000_000 + i).to_string()).collect();
                 let mut apps = vec![registration(&credential, &key)?];
@@ -129,21 +132,26 @@ impl Stage {
                         other.subjects.push(Subject::user(id));
                     }
                 }
+                let sheet = behaviour.as_deref().cloned().unwrap_or_default();
+                let limit = rate_limit.map(|limit| RateLimit {
+                    per_s: limit.per_s,
+                    burst: limit.burst,
+                });
                 let broker = Broker::start(BrokerConfig {
                     apps,
                     users: registered,
                     threads: *threads,
                     behaviour: Behaviour {
-                        rate_limit: rate_limit.map(|limit| RateLimit {
-                            per_s: limit.per_s,
-                            burst: limit.burst,
-                        }),
+                        rate_limit: limit.or(sheet.rate_limit),
+                        remembers_refused_jti: !sheet.spare_refused_jti,
                         token_life_s: token_life.map_or_else(
                             || Behaviour::default().token_life_s,
                             |life| life.0.as_secs()..=life.0.as_secs(),
                         ),
                         ..Behaviour::default()
                     },
+                    orders: sheet.orders(),
+                    tls: tls.then_some(Certificate::SelfSigned),
                     ..BrokerConfig::default()
                 })?;
                 tell(Event::BrokerStarted { url: broker.url() });
@@ -166,9 +174,18 @@ impl Stage {
         })
     }
 
-    /// Returns the member of an answer that holds the token.
-    pub fn token_field(&self) -> String {
-        self.profile.response.token.clone()
+    /// Completes a plan by what is known of the endpoint: where its answers
+    /// hold the token, and the certificate of an embedded broker.
+    pub fn engine(&self, plan: OpenPlan) -> OpenPlan {
+        let mut engine = OpenPlan {
+            token_field: self.profile.response.token.clone(),
+            ..plan
+        };
+        let own = self.broker.as_ref().and_then(Broker::certificate_pem);
+        if let (Some(own), None) = (own, &engine.tls.trusted_pem) {
+            engine.tls.trusted_pem = Some(own.as_bytes().to_vec());
+        }
+        engine
     }
 
     pub fn broker_threads(&self) -> &[i32] {

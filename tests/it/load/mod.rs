@@ -6,6 +6,7 @@ mod proofs;
 mod scenarios;
 mod target;
 mod transports;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;

@@ -1,7 +1,7 @@
 //! A token endpoint that does what a test tells it to.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub enum Act {
     /// Writes these bytes.
     Write(Vec<u8>),
+    /// Writes the first to every so-manieth request, and the second to others.
+    Alternate(usize, Vec<u8>, Vec<u8>),
     /// Writes these bytes and closes the connection.
     WriteAndClose(Vec<u8>),
     /// Writes one byte after the other, with pauses.
@@ -47,6 +49,8 @@ pub struct Target {
     /// When the thread slept, and for how long.
     pub freezes: Arc<Mutex<Vec<(Instant, Duration)>>>,
     pub requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// How many requests came.
+    pub seen: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -77,6 +81,8 @@ impl Target {
             Arc::clone(&freezes),
             Arc::clone(&requests),
         );
+        let seen = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&seen);
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -86,7 +92,12 @@ impl Target {
                 let listener = TcpListener::from_std(socket).unwrap();
                 tokio::spawn(async move {
                     while let Ok((stream, _)) = listener.accept().await {
-                        tokio::spawn(serve(stream, act.clone(), Arc::clone(&kept)));
+                        tokio::spawn(serve(
+                            stream,
+                            act.clone(),
+                            Arc::clone(&kept),
+                            Arc::clone(&count),
+                        ));
                     }
                 });
                 let mut last = Instant::now();
@@ -108,6 +119,7 @@ impl Target {
             end,
             freezes,
             requests,
+            seen,
             thread: Some(thread),
         }
     }
@@ -126,7 +138,12 @@ impl Drop for Target {
     }
 }
 
-async fn serve(mut stream: TcpStream, act: Act, kept: Arc<Mutex<Vec<Vec<u8>>>>) {
+async fn serve(
+    mut stream: TcpStream,
+    act: Act,
+    kept: Arc<Mutex<Vec<Vec<u8>>>>,
+    seen: Arc<AtomicUsize>,
+) {
     stream.set_nodelay(true).unwrap();
     let mut input = Vec::new();
     while let Ok(count) = stream.read_buf(&mut input).await {
@@ -135,6 +152,7 @@ async fn serve(mut stream: TcpStream, act: Act, kept: Arc<Mutex<Vec<Vec<u8>>>>) 
         }
         while let Some(length) = request_length(&input) {
             let request: Vec<u8> = input.drain(..length).collect();
+            let number = seen.fetch_add(1, Ordering::Relaxed);
             {
                 let mut kept = kept.lock().unwrap();
                 if kept.len() < 10 {
@@ -143,6 +161,10 @@ async fn serve(mut stream: TcpStream, act: Act, kept: Arc<Mutex<Vec<Vec<u8>>>>) 
             }
             match &act {
                 Act::Write(bytes) | Act::Begin(bytes) => {
+                    stream.write_all(bytes).await.unwrap_or(());
+                }
+                Act::Alternate(each, first, others) => {
+                    let bytes = if number % each == 0 { first } else { others };
                     stream.write_all(bytes).await.unwrap_or(());
                 }
                 Act::WriteAndClose(bytes) => {
