@@ -67,7 +67,7 @@ theory=$(awk 'BEGIN {
   for ((i = 1; i <= searches; i++)); do
     echo
     echo "search $i, load average $(cut -d' ' -f1-3 /proc/loadavg)"
-    "$binary" capacity "$work/capacity.toml" $quick ${SEEDED:+--seed "$i"} | tee "$work/search.txt" || true
+    "$binary" capacity "$work/capacity.toml" $quick --seed "$i" --results "$work/results" | tee "$work/search.txt" || true
     sed -n 's/^sustains \([0-9.,]*\)\/s.*/\1/p' "$work/search.txt" | tr -d , |
       awk -v theory="$theory" '{ printf "  %+.1f %% of theory\n", ($1 / theory - 1) * 100 }'
   done

@@ -18,6 +18,7 @@ const LEAST_SENT: f64 = 0.99;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
     slices: Vec<Counts>,
+    spoiled: usize,
     trials: u32,
     fell_behind: u32,
 }
@@ -38,6 +39,7 @@ impl Evidence {
     /// Adds what a trial saw.
     pub fn add(&mut self, offered: &Offered) {
         self.slices.extend(&offered.slices);
+        self.spoiled += offered.spoiled;
         self.trials += 1;
         self.fell_behind += u32::from(offered.sent_share < LEAST_SENT || offered.backlog_grows);
     }
@@ -46,6 +48,12 @@ impl Evidence {
     #[must_use]
     pub fn slices(&self) -> &[Counts] {
         &self.slices
+    }
+
+    /// Returns the number of slices that were left out.
+    #[must_use]
+    pub fn spoiled(&self) -> usize {
+        self.spoiled
     }
 
     /// Returns the share of requests over the limit.

@@ -21,6 +21,15 @@ const SLICE: Duration = Duration::from_secs(1);
 /// The least number of slices that a decision rests on.
 const LEAST_SLICES: u32 = 20;
 
+/// The part of the objective's limit by which a request may be noticed late and
+/// still say something about the endpoint. At twice as much, the burst that
+/// follows would move the share over the limit by percents.
+const LATE: f64 = 0.2;
+
+/// The share of slices that may be spoiled before the generator is what limits
+/// the rate.
+const MOST_SPOILED: f64 = 1.0 / 3.0;
+
 /// Offers rates to an endpoint.
 pub struct LoadTrial<'a> {
     /// The load; its model, warm-up and slices are set for each trial.
@@ -37,7 +46,9 @@ pub struct LoadTrial<'a> {
     pub calibration: Option<Calibration>,
     /// Ends the search.
     pub stop: &'a AtomicBool,
-    /// The number of trials so far: each has a seed of its own.
+    /// The seed of the search.
+    pub seed: u64,
+    /// The number of trials so far: each has starts of its own.
     pub trials: u64,
 }
 
@@ -49,7 +60,8 @@ impl Trial for LoadTrial<'_> {
             model: Model::Open(Arrival::Drawn {
                 rate: Rate::constant(per_s, length).after_warm_up(warm_up),
                 spacing: Spacing::Poisson,
-                seed: self.trials,
+                // No search has as many trials as lie between two seeds.
+                seed: self.seed.wrapping_mul(1_000_003).wrapping_add(self.trials),
             }),
             warm_up,
             measure: length,
@@ -71,40 +83,52 @@ impl Trial for LoadTrial<'_> {
 impl LoadTrial<'_> {
     fn evidence(&self, measured: &OpenMeasured) -> Offered {
         let soundness = judge(measured, self.calibration.as_ref());
+        let is_spoiled = self.spoiled(measured);
+        let spoiled = is_spoiled.iter().filter(|is| **is).count();
         let slices: Vec<_> = measured
             .slices
             .iter()
-            .map(|slice| self.objective.count(slice))
+            .zip(&is_spoiled)
+            .filter(|(_, is_spoiled)| !**is_spoiled)
+            .map(|(slice, _)| self.objective.count(slice))
             .collect();
         let sent_share = measured.sent_per_s / measured.offered_per_s.max(f64::MIN_POSITIVE);
         Offered {
             backlog_grows: self.grows(measured),
             slices,
+            spoiled,
             sent_share,
-            // Lateness of the generator matters as far as it can decide: if
-            // the objective's quantile is mostly its own.
             is_generator_limited: soundness.findings.iter().any(|finding| {
                 finding.validity == Validity::Invalid
                     && finding.culprit != Culprit::Target
                     && finding.warning.code == "rate-missed"
-            }) || self.lag_decides(measured),
+            }) || spoiled as f64 > MOST_SPOILED * is_spoiled.len() as f64,
             was_stopped: measured.was_stopped,
         }
     }
 
-    /// Does the generator's own lag use up the objective?
-    fn lag_decides(&self, measured: &OpenMeasured) -> bool {
-        let late: u64 = measured
-            .outcomes
+    /// In which slices was the generator late for so many requests that it
+    /// could decide? What it sent late came in a burst, whose queue may last
+    /// into the next slice, so that this one says nothing either.
+    fn spoiled(&self, measured: &OpenMeasured) -> Vec<bool> {
+        let late: Vec<bool> = measured
+            .slices
             .iter()
-            .map(|of| {
-                of.stages
-                    .generator_lag
-                    .open()
-                    .count_above(self.objective.limit / 2)
+            .map(|slice| {
+                let late: u64 = slice
+                    .outcomes
+                    .iter()
+                    .map(|of| {
+                        let lag = of.stages.generator_lag.open();
+                        lag.count_above(self.objective.limit.mul_f64(LATE))
+                    })
+                    .sum();
+                late as f64 > self.objective.share() / 2.0 * slice.scheduled as f64
             })
-            .sum();
-        late as f64 > self.objective.share() * measured.accounts.scheduled as f64 / 2.0
+            .collect();
+        (0..late.len())
+            .map(|at| late[at] || (at > 0 && late[at - 1]))
+            .collect()
     }
 
     /// Do the last slices wait for connections much longer than the first?

@@ -12,9 +12,11 @@ use super::sets::Sets;
 use super::tally::SliceTally;
 use crate::record::{OpenSlice, OutcomeStages};
 
-/// The most slices that are kept apart. Estimates ask for thirty at least;
-/// twice as many would double the size of a long run's document.
-const MAX_SLICES: usize = 600;
+/// The most slices that are kept apart. Estimates ask for thirty at least, and
+/// half of these are left after neighbours were joined. A packed slice takes
+/// about 3 KiB: until a run has this many, its memory grows by so much with
+/// each, and not beyond.
+const MAX_SLICES: usize = 120;
 
 /// Gathers the slices of all threads.
 pub(super) struct Collector {
