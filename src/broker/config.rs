@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::{Directory, DirectoryError};
+use super::dress::Dress;
 use super::orders::Orders;
 use super::registration::{AppRegistration, UserRegistration};
 use super::registry::RegistryError;
@@ -44,6 +45,8 @@ pub struct BrokerConfig {
     /// Audiences to accept besides the provider's and the broker's own
     /// address.
     pub audiences: Vec<String>,
+    /// Another provider that it is dressed as, at an endpoint of its own.
+    pub dress: Option<Dress>,
     /// How the broker behaves where servers differ.
     pub behaviour: Behaviour,
     /// How slow, full or broken the broker pretends to be.
@@ -148,6 +151,7 @@ impl Default for BrokerConfig {
             directory: None,
             admin_secret: None,
             audiences: Vec::new(),
+            dress: None,
             behaviour: Behaviour::default(),
             orders: Orders::default(),
             limits: Limits::default(),

@@ -127,6 +127,11 @@ impl Grants {
         }
     }
 
+    /// Returns who is known.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Returns the seconds since the Unix epoch on the broker's clock.
     #[must_use]
     pub fn now(&self) -> u64 {

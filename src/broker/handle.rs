@@ -112,7 +112,8 @@ impl Broker {
             }
             _ => None,
         };
-        let endpoint = Endpoint::new(grants, config.limits, config.orders, clock, admin);
+        let mut endpoint = Endpoint::new(grants, config.limits, config.orders, clock, admin);
+        endpoint.dress = config.dress;
         let endpoint = Arc::new(endpoint);
         let (stopping, is_stopping) = watch::channel(false);
         let (drain, drained) = mpsc::channel();
@@ -158,6 +159,14 @@ impl Broker {
     #[must_use]
     pub fn certificate_pem(&self) -> Option<&str> {
         self.certificate_pem.as_deref()
+    }
+
+    /// Returns the URL of the token endpoint of the provider that the broker is
+    /// dressed as, if it is.
+    #[must_use]
+    pub fn dressed_url(&self) -> Option<String> {
+        let dress = self.endpoint.dress.as_ref()?;
+        Some(format!("{}{}", self.url, dress.path()))
     }
 
     /// Returns the URL of the token endpoint.

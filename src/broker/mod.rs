@@ -14,6 +14,7 @@
 //! | [`grant`], [`other_grants`], [`client_auth`] | who gets a token, and for what |
 //! | [`replay`], [`throttle`], [`token`], [`revocation`] | once, at what rate, in which form, and until when |
 //! | [`orders`], [`order_sheet`] | how slow, full or broken it pretends to be |
+//! | [`dress`] | which other provider it pretends to be |
 //! | [`tls`] | how the broker proves who it is |
 //! | [`config`], [`handle`], [`stats`] | how a broker is started, watched and ended |
 //!
@@ -25,6 +26,7 @@ pub mod admission;
 pub mod client_auth;
 pub mod config;
 pub mod directory;
+pub mod dress;
 pub mod form;
 pub mod grant;
 pub mod handle;
@@ -56,6 +58,7 @@ mod skew;
 mod wire;
 
 pub use self::config::{Behaviour, BrokerConfig, BrokerError, Limits};
+pub use self::dress::{Dress, Provider};
 pub use self::handle::Broker;
 pub use self::order_sheet::OrderSheet;
 pub use self::orders::Orders;

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::admin::{self, Admin};
 use super::config::Limits;
+use super::dress::{self, Dress};
 use super::form::{Form, FormError};
 use super::grant::{Grants, Refused};
 use super::order_sheet::{OrderError, OrderSheet};
@@ -44,6 +45,7 @@ pub(super) struct Endpoint {
     pub(super) limits: Limits,
     pub(super) foreman: Foreman,
     pub(super) admin: Option<Admin>,
+    pub(super) dress: Option<Dress>,
     clock: Arc<SkewedClock>,
     date: ArcSwap<(u64, HeaderValue)>,
 }
@@ -63,6 +65,7 @@ impl Endpoint {
             limits,
             foreman: Foreman::new(orders),
             admin,
+            dress: None,
             clock,
         }
     }
@@ -158,7 +161,11 @@ impl Endpoint {
 
 /// Routes requests to the handlers.
 pub(super) fn router(endpoint: Arc<Endpoint>) -> Router {
-    Router::new()
+    let dressed = match &endpoint.dress {
+        Some(dress) => Router::new().route(dress.path(), post(dress::token)),
+        None => Router::new(),
+    };
+    dressed
         .route(
             TOKEN_PATH,
             // A POST does not come this way.

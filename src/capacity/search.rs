@@ -326,6 +326,8 @@ impl Climb<'_> {
             }
         }
         let is_forced = decision == Decision::Undecided;
+        // What the slices that are left decide is decided.
+        is_generator_limited |= is_forced && evidence.is_spoiled();
         if is_forced {
             decision = evidence.force(&self.search.objective);
         }

@@ -162,7 +162,11 @@ pub fn run_open(
             broker_tids,
             stop,
         }
-        .pass(&mut tell, || gather(&mut collector));
+        .pass(
+            &mut tell,
+            || gather(&mut collector),
+            || running.iter().all(thread::ScopedJoinHandle::is_finished),
+        );
         let ended_ns = now_ns();
         if watched.was_stopped {
             let _ = signals.send(Signal::Finish(ended_ns));

@@ -1,9 +1,11 @@
 //! The load engine against targets that misbehave on purpose.
 
+mod dressed;
 mod faults;
 mod profiles;
 mod proofs;
 mod scenarios;
+mod searches;
 mod target;
 mod transports;
 mod workloads;
