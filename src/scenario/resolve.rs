@@ -59,13 +59,6 @@ impl Scenario {
             found,
             expected: expected.to_owned(),
         };
-        let is_name = |name: &str| {
-            !name.is_empty()
-                && name.len() <= 64
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-        };
         if !is_name(&self.name) {
             return Err(wrong(
                 "name",
@@ -122,27 +115,7 @@ impl Scenario {
                 return Err(wrong(field, span.to_string(), "more than nothing"));
             }
         }
-        if load.open.is_none() && self.load.cache.is_some() {
-            return Err(wrong(
-                "load.cache",
-                "given with steps".into(),
-                "none: their habits say what is kept",
-            ));
-        }
-        if !self.steps.is_empty() && self.load.open.is_some() {
-            return Err(wrong(
-                "step",
-                "given with the open model".into(),
-                "none: its connections have no habits",
-            ));
-        }
-        if !self.steps.is_empty() && matches!(target, TargetPlan::Broker { tls: true, .. }) {
-            return Err(wrong(
-                "target.broker.tls",
-                "true with steps".into(),
-                "false: workers with habits trust the system's certificates alone",
-            ));
-        }
+        self.check_steps(&target, load.open.is_some(), &wrong)?;
         Ok(Plan {
             name: self.name.clone(),
             description: self.description.clone(),
@@ -167,6 +140,37 @@ impl Scenario {
                 })
                 .collect(),
         })
+    }
+
+    /// Refuses what does not go with steps.
+    fn check_steps(
+        &self,
+        target: &TargetPlan,
+        is_open: bool,
+        wrong: &impl Fn(&str, String, &str) -> ScenarioError,
+    ) -> Result<(), ScenarioError> {
+        if !is_open && self.load.cache.is_some() {
+            return Err(wrong(
+                "load.cache",
+                "given with steps".into(),
+                "none: their habits say what is kept",
+            ));
+        }
+        if !self.steps.is_empty() && self.load.open.is_some() {
+            return Err(wrong(
+                "step",
+                "given with the open model".into(),
+                "none: its connections have no habits",
+            ));
+        }
+        if !self.steps.is_empty() && matches!(target, TargetPlan::Broker { tls: true, .. }) {
+            return Err(wrong(
+                "target.broker.tls",
+                "true with steps".into(),
+                "false: workers with habits trust the system's certificates alone",
+            ));
+        }
+        Ok(())
     }
 
     /// The pause between two calls of a worker with habits; without steps it
@@ -316,6 +320,14 @@ fn target_plan(
             }
         }
     }
+}
+
+/// May a text be part of a folder's name?
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// Checks what an embedded broker is told to do.

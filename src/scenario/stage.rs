@@ -51,55 +51,7 @@ pub(super) struct Other {
 impl Stage {
     pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
         let profile = Profile::find(&plan.profile)?;
-        let mut others = Vec::new();
-        let (credential, warnings) = match &plan.credentials {
-            CredentialPlan::Generate { bits, apps, .. } => {
-                tell(Event::Generating { bits: *bits });
-                let bits = RsaBits::try_from(*bits)?;
-                for _ in 1..*apps {
-                    // Their keys are opened once, so that no derivation is due.
-                    let credential = generate::app_config(bits, None)?.credential()?;
-                    let key = Arc::new(credential.key.open()?);
-                    others.push(Other {
-                        credential,
-                        key,
-                        subjects: Vec::new(),
-                    });
-                }
-                let config = generate::app_config(bits, Some(Sealing::CONSOLE))?;
-                (config.credential()?, Vec::new())
-            }
-            CredentialPlan::Config {
-                path,
-                passphrase_env,
-                passphrase_file,
-            } => read(path, passphrase_env.as_ref(), passphrase_file.as_ref())?,
-            CredentialPlan::Several(shares) => {
-                let mut apps = Vec::new();
-                let mut warnings = Vec::new();
-                for share in shares {
-                    let (env, file) = (
-                        share.passphrase_env.as_ref(),
-                        share.passphrase_file.as_ref(),
-                    );
-                    let (credential, remarks) = read(&share.config, env, file)?;
-                    warnings.extend(remarks);
-                    apps.push(credential);
-                }
-                let mut apps = apps.into_iter();
-                let first = apps.next().ok_or(RunError::NoApp)?;
-                for (credential, share) in apps.zip(&shares[1..]) {
-                    let key = Arc::new(credential.key.open()?);
-                    let subjects = subjects_of(plan, share, &credential);
-                    others.push(Other {
-                        credential,
-                        key,
-                        subjects,
-                    });
-                }
-                (first, warnings)
-            }
-        };
+        let (credential, mut others, warnings) = apps(plan, tell)?;
         let key = Arc::new(credential.key.open()?);
         let (broker, url, subjects) = match &plan.target {
             TargetPlan::Url { url, users } => {
@@ -205,6 +157,64 @@ impl Stage {
         }
         Some(counts)
     }
+}
+
+/// Reads or makes the apps: the first, and the others with their subjects as far
+/// as these are known without a broker.
+fn apps(
+    plan: &Plan,
+    tell: &mut dyn FnMut(Event),
+) -> Result<(Credential, Vec<Other>, Vec<CredentialWarning>), RunError> {
+    let mut others = Vec::new();
+    let (first, warnings) = match &plan.credentials {
+        CredentialPlan::Generate { bits, apps, .. } => {
+            tell(Event::Generating { bits: *bits });
+            let bits = RsaBits::try_from(*bits)?;
+            for _ in 1..*apps {
+                // Their keys are opened once, so that no derivation is due.
+                let credential = generate::app_config(bits, None)?.credential()?;
+                let key = Arc::new(credential.key.open()?);
+                others.push(Other {
+                    credential,
+                    key,
+                    subjects: Vec::new(),
+                });
+            }
+            let config = generate::app_config(bits, Some(Sealing::CONSOLE))?;
+            (config.credential()?, Vec::new())
+        }
+        CredentialPlan::Config {
+            path,
+            passphrase_env,
+            passphrase_file,
+        } => read(path, passphrase_env.as_ref(), passphrase_file.as_ref())?,
+        CredentialPlan::Several(shares) => {
+            let mut apps = Vec::new();
+            let mut warnings = Vec::new();
+            for share in shares {
+                let (env, file) = (
+                    share.passphrase_env.as_ref(),
+                    share.passphrase_file.as_ref(),
+                );
+                let (credential, remarks) = read(&share.config, env, file)?;
+                warnings.extend(remarks);
+                apps.push(credential);
+            }
+            let mut apps = apps.into_iter();
+            let first = apps.next().ok_or(RunError::NoApp)?;
+            for (credential, share) in apps.zip(&shares[1..]) {
+                let key = Arc::new(credential.key.open()?);
+                let subjects = subjects_of(plan, share, &credential);
+                others.push(Other {
+                    credential,
+                    key,
+                    subjects,
+                });
+            }
+            (first, warnings)
+        }
+    };
+    Ok((first, others, warnings))
 }
 
 /// Reads an app's configuration file.

@@ -164,7 +164,11 @@ async fn serve(
                     stream.write_all(bytes).await.unwrap_or(());
                 }
                 Act::Alternate(each, first, others) => {
-                    let bytes = if number % each == 0 { first } else { others };
+                    let bytes = if number.is_multiple_of(*each) {
+                        first
+                    } else {
+                        others
+                    };
                     stream.write_all(bytes).await.unwrap_or(());
                 }
                 Act::WriteAndClose(bytes) => {

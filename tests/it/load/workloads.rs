@@ -1,6 +1,7 @@
 //! What is asked for: tokens that are kept, requests that are repeated, keys
 //! that change, and apps that share a load.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -244,9 +245,10 @@ fn apps_with_files_of_their_own_share_a_load_by_weight() {
         );
         let user = format!("100{number}");
         users.push(UserRegistration::of_app(&user, &app.client_id));
-        tables.push_str(&format!(
-            "[[credentials.app]]\nconfig = {path:?}\nweight = {weight}\nusers = [{user:?}]\n"
-        ));
+        let _ = writeln!(
+            tables,
+            "[[credentials.app]]\nconfig = {path:?}\nweight = {weight}\nusers = [{user:?}]"
+        );
     }
     let broker = Broker::start(BrokerConfig {
         apps: registered,
