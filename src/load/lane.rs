@@ -222,7 +222,15 @@ impl Lane {
                     .drop_after
                     .is_some_and(|limit| u128::from(late) > limit.as_nanos())
             {
-                self.source.lock().await.discard(job.start.index);
+                let index = job.start.index;
+                // For a call that would have found a token nothing was signed.
+                let is_signed_for = self
+                    .caching
+                    .as_ref()
+                    .is_none_or(|caching| caching.forgets(index));
+                if is_signed_for {
+                    self.source.lock().await.discard(index);
+                }
                 self.record(
                     &job,
                     &Outcome::Dropped,

@@ -93,10 +93,10 @@ pub fn run_open(
 ) -> Result<OpenMeasured, OpenError> {
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let lanes = lanes_of(plan, threads);
-    let ready = Prepared::new(plan, population, &lanes)?;
     let caching = plan
         .cache
         .map(|cache| Arc::new(Caching::new(cache, population)));
+    let ready = Prepared::new(plan, population, &lanes)?;
     let live: Vec<Arc<Live>> = (0..threads).map(|_| Arc::default()).collect();
     let (signals, listening) = watch::channel(Signal::Wait);
     let (report, reports) = mpsc::channel();

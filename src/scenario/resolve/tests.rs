@@ -1,3 +1,5 @@
+//! Are defaults resolved, and contradictions refused with their field?
+
 use std::path::Path;
 
 use super::*;
