@@ -114,6 +114,9 @@ impl Lane {
             ..Parts::default()
         };
         self.record(job, &outcome, &parts);
+        // A token that was found is no reason to let others wait: nothing in
+        // such a call has given way to them.
+        tokio::task::yield_now().await;
         // No connection has failed.
         Outcome::Cached
     }
