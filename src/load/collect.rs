@@ -185,13 +185,12 @@ impl Collector {
 }
 
 fn add(sums: &mut BTreeMap<String, Sets>, spare: &mut Vec<Sets>, name: &str, sets: &Sets) {
-    match sums.get_mut(name) {
-        Some(sum) => sum.add(sets),
-        None => {
-            let mut own = spare.pop().unwrap_or_default();
-            own.add(sets);
-            sums.insert(name.to_owned(), own);
-        }
+    if let Some(sum) = sums.get_mut(name) {
+        sum.add(sets);
+    } else {
+        let mut own = spare.pop().unwrap_or_default();
+        own.add(sets);
+        sums.insert(name.to_owned(), own);
     }
 }
 

@@ -71,15 +71,16 @@ impl Lane {
         let (member, subject) = self.population.pick(job.start.index);
         let purpose = self.population.members()[member].app.purpose();
         let began_ns = now_ns();
-        let is_signed_for = caching.begin(job.start.index, purpose, subject);
+        let mut is_signed_for = caching.begin(job.start.index, purpose, subject);
         let mut fetched = None;
         let way = caching
             .call(purpose, subject, async || {
+                // A token that others forget while it is on its way is fetched
+                // again, and what was signed ahead serves once.
+                let has_source = std::mem::take(&mut is_signed_for);
                 let mut tried = Tried::default();
                 let reply = loop {
-                    let reply = self
-                        .attempt(job, &mut tried, transport, is_signed_for)
-                        .await;
+                    let reply = self.attempt(job, &mut tried, transport, has_source).await;
                     match self.pause_before(tried.attempts + 1, &reply) {
                         Some(pause) => tokio::time::sleep(pause).await,
                         None => break reply,

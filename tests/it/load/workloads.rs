@@ -70,6 +70,27 @@ fn kept_tokens_are_found_at_the_given_ratio_and_the_others_are_asked_for() {
 }
 
 #[test]
+fn a_token_that_others_forget_while_it_is_fetched_is_fetched_again() {
+    // An answer takes its time, and half of the calls forget the one token.
+    let target = Target::new(Act::Drip(ok(), Duration::from_micros(20)));
+    let plan = OpenPlan {
+        signing: Mode::Mint,
+        connections: 32,
+        cache: Some(CachePlan {
+            hits: 0.5,
+            token_life: Duration::from_secs(3_600),
+            ages: Ages::Equal,
+            seed: 5,
+        }),
+        ..plan(500.0, Duration::from_secs(1))
+    };
+    let measured = run_for(&many(1), &plan, &target.url());
+    let counts = counts(&measured);
+    assert_eq!(measured.accounts.answered, 500, "{counts:?}");
+    assert!(counts["joined"] > 0, "{counts:?}");
+}
+
+#[test]
 fn tokens_of_one_age_end_together_and_each_is_fetched_once() {
     const SUBJECTS: u64 = 40;
     let target = Target::new(Act::Write(ok()));
