@@ -54,6 +54,7 @@ pub fn calibrate(
             drop_after: None,
             retries: None,
             socket: None,
+            proxy: None,
             signing: Mode::Inline,
             token_field: "access_token".to_owned(),
             ..plan.clone()

@@ -177,19 +177,16 @@ impl Lane {
         let seat = Rc::new(Seat::default());
         let mut failures = 0_u32;
         while let Some(job) = poll_fn(|cx| self.poll_next(&seat, cx)).await {
-            let due_ns = self.origin_ns + job.start.due_ns;
-            let late = now_ns().saturating_sub(due_ns);
-            if self
-                .drop_after
-                .is_some_and(|limit| u128::from(late) > limit.as_nanos())
-            {
+            if let Some(late) = self.too_late(&job) {
                 self.source.lock().await.discard(job.start.index);
                 self.record(
                     &job,
                     &Outcome::Dropped,
                     &Parts {
                         response: late,
-                        generator_lag: job.observed_ns.saturating_sub(due_ns),
+                        generator_lag: job
+                            .observed_ns
+                            .saturating_sub(self.origin_ns + job.start.due_ns),
                         ..Parts::default()
                     },
                 );
@@ -210,6 +207,13 @@ impl Lane {
                 tokio::time::sleep(self.think).await;
             }
         }
+    }
+
+    /// Returns how late a request is that is to be given up for it.
+    fn too_late(&self, job: &Job) -> Option<u64> {
+        let limit = self.drop_after?;
+        let late = now_ns().saturating_sub(self.origin_ns + job.start.due_ns);
+        (u128::from(late) > limit.as_nanos()).then_some(late)
     }
 
     fn poll_next(&self, seat: &Rc<Seat>, cx: &mut Context<'_>) -> Poll<Option<Job>> {
@@ -300,6 +304,9 @@ impl Lane {
                 signing: (signing > 0).then_some(signing),
                 signing_wait,
                 is_under_run,
+                write: timings
+                    .written_ns
+                    .map(|at| at.saturating_sub(timings.sent_ns)),
                 first_byte: timings
                     .first_byte_ns
                     .map(|at| at.saturating_sub(timings.sent_ns)),
@@ -314,10 +321,13 @@ impl Lane {
     /// that was because a ring was empty. What was signed on this thread
     /// counts as waiting too.
     async fn assertion(&self, start: &Start) -> (Made, Option<u64>, bool) {
-        let begun = now_ns();
-        let mut source = match self.source.try_lock() {
-            Ok(source) => source,
-            Err(_) => self.source.lock().await,
+        // Nobody waits for the source in the usual case, and no clock is read.
+        let (mut source, begun) = match self.source.try_lock() {
+            Ok(source) => (source, None),
+            Err(_) => {
+                let begun = now_ns();
+                (self.source.lock().await, Some(begun))
+            }
         };
         let taken = source.take(start, self.origin_ns, &self.population);
         match (&*source, taken) {
@@ -327,6 +337,7 @@ impl Lane {
             }
             (_, Some(made)) => (made, None, false),
             (_, None) => {
+                let begun = begun.unwrap_or_else(now_ns);
                 let made = source.wait(start.index).await;
                 (made, Some(now_ns() - begun), true)
             }

@@ -30,10 +30,9 @@ use super::supervise::Watch;
 use super::tally::Tally;
 use super::transport::ConnectorError;
 use crate::record::{
-    Accounts, Blame, CpuTime, GeneratorHealth, Latencies, OpenSlice, OutcomeStages, Phases,
+    Accounts, Blame, ConnectionFacts, CpuTime, GeneratorHealth, Latencies, OpenSlice, OutcomeStages, Phases,
     SigningFacts,
 };
-use crate::token::ExchangeError;
 
 /// The longest wait for the last requests of a run that somebody stopped.
 const STOPPED_DRAIN: Duration = Duration::from_secs(2);
@@ -51,6 +50,8 @@ pub struct OpenMeasured {
     pub slices: Vec<OpenSlice>,
     /// Whose fault the time was.
     pub blame: Blame,
+    /// What was opened on the way.
+    pub opened: ConnectionFacts,
     /// How assertions came to be.
     pub signing: SigningFacts,
     /// What the threads went through.
@@ -190,21 +191,12 @@ pub enum OpenError {
     /// The endpoint cannot be connected to.
     #[error("the endpoint cannot be used")]
     Connector(#[from] ConnectorError),
-    /// The endpoint cannot be called.
-    #[error("the endpoint cannot be called")]
-    Exchange(#[from] ExchangeError),
     /// Nothing can be signed.
     #[error("nothing can be signed")]
     Mint(#[from] MintError),
     /// Pre-minting needs to know how much.
     #[error("a closed loop has no schedule to mint for, expected the signing mode inline or mint")]
     PremintedClosed,
-    /// One client serves one app.
-    #[error("the transport reqwest serves one app, expected lean or hyper for several")]
-    ReqwestApps,
-    /// The token client sends forms.
-    #[error("the transport reqwest sends forms, expected lean or hyper for a bearer")]
-    ReqwestBearer,
     /// A thread died, which is a defect of this program.
     #[error("a thread of the load panicked; please report it with the scenario")]
     Panic,

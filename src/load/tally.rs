@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::crew::Numbered;
 use super::transport::Opened;
-use crate::record::{Histogram, Outcome, Packed, Stages};
+use crate::record::{ConnectionFacts, Histogram, Outcome, Packed, Stages};
 
 /// The parts of one request's time, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub(super) struct Parts {
     pub signing_wait: Option<u64>,
     /// Was the wait that for an empty ring?
     pub is_under_run: bool,
+    pub write: Option<u64>,
     pub first_byte: Option<u64>,
     pub body: Option<u64>,
     pub opened: Option<Opened>,
@@ -49,8 +50,10 @@ pub(super) struct Journey {
     pub dns: Histogram,
     pub connect: Histogram,
     pub tls: Histogram,
+    pub write: Histogram,
     pub first_byte: Histogram,
     pub body: Histogram,
+    pub opened: ConnectionFacts,
 }
 
 /// What one thread measured in one slice.
@@ -147,6 +150,9 @@ impl Tally {
             self.signed += 1;
         }
         self.under_runs += u64::from(parts.is_under_run);
+        if let Some(opened) = parts.opened {
+            self.journey.count(opened);
+        }
         if outcome.is_answered() {
             self.journey.record(parts);
         }
@@ -302,7 +308,19 @@ impl Sets {
 }
 
 impl Journey {
+    fn count(&mut self, opened: Opened) {
+        self.opened.connections += 1;
+        match opened.tls_ns {
+            Some(_) if opened.is_resumed => self.opened.tls_resumed += 1,
+            Some(_) => self.opened.tls_full += 1,
+            None => {}
+        }
+    }
+
     fn record(&mut self, parts: &Parts) {
+        if let Some(ns) = parts.write {
+            self.write.record(Duration::from_nanos(ns));
+        }
         if let Some(ns) = parts.first_byte {
             self.first_byte.record(Duration::from_nanos(ns));
         }
@@ -322,6 +340,10 @@ impl Journey {
         self.dns.add(&other.dns);
         self.connect.add(&other.connect);
         self.tls.add(&other.tls);
+        self.write.add(&other.write);
+        self.opened.connections += other.opened.connections;
+        self.opened.tls_full += other.opened.tls_full;
+        self.opened.tls_resumed += other.opened.tls_resumed;
         self.first_byte.add(&other.first_byte);
         self.body.add(&other.body);
     }
@@ -331,6 +353,7 @@ impl Journey {
         stages.dns = Packed::of(&self.dns);
         stages.connect = Packed::of(&self.connect);
         stages.tls = Packed::of(&self.tls);
+        stages.write = Packed::of(&self.write);
         stages.first_byte = Packed::of(&self.first_byte);
         stages.body = Packed::of(&self.body);
     }

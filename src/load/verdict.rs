@@ -361,7 +361,8 @@ fn ceiling(measured: &OpenMeasured, calibration: &Calibration, findings: &mut Ve
 pub(super) mod tests {
     use super::*;
     use crate::record::{
-        Accounts, CpuTime, GeneratorHealth, Latencies, OutcomeStages, Packed, Phases, SigningFacts,
+        Accounts, ConnectionFacts, CpuTime, GeneratorHealth, Latencies, OutcomeStages, Packed,
+        Phases, SigningFacts,
     };
 
     fn of(values_us: &[(u64, usize)]) -> Histogram {
@@ -396,6 +397,7 @@ pub(super) mod tests {
                 target: 1.0,
                 ..Blame::default()
             },
+            opened: ConnectionFacts::default(),
             signing: SigningFacts::default(),
             health: GeneratorHealth::default(),
             latencies: Latencies {

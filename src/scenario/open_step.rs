@@ -125,6 +125,7 @@ fn record(
         outcomes: measured.outcomes,
         slices: measured.slices,
         blame: measured.blame,
+        opened: measured.opened,
         signing: measured.signing,
         health: measured.health,
         calibration,
