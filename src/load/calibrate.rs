@@ -53,6 +53,7 @@ pub fn calibrate(
             count: None,
             drop_after: None,
             retries: None,
+            cache: None,
             socket: None,
             proxy: None,
             signing: Mode::Inline,

@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
-use super::tally::{Sets, SliceTally};
+use super::sets::Sets;
+use super::tally::SliceTally;
 use crate::record::{OpenSlice, OutcomeStages};
 
 /// The most slices that are kept apart. Estimates ask for thirty at least;

@@ -14,18 +14,22 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::arrival::Starts;
-use super::assertions::{MintError, Source, Writer};
+use super::assertions::{MintError, Source};
+use super::cached::Caching;
 use super::lane::{Lane, Queue, Work};
 use super::open::OpenError;
 use super::open_plan::{Model, OpenPlan};
 use super::pacer::{Pacer, now_ns};
 use super::population::Population;
 use super::recorder::{Live, as_ns};
-use super::tally::{Journey, SliceTally, Sums, Tally};
+use super::sets::{Journey, Sums};
+use super::tally::{SliceTally, Tally};
 use super::transport::hyper::{Hyper, SharedH2};
 use super::transport::lean::Lean;
 use super::transport::reqwest::Reqwest;
 use super::transport::{AnyTransport, Connector, Endpoint, Kind, Reading};
+use super::writer::Writer;
+use crate::record::RetryFacts;
 
 /// What all threads of a load share.
 pub(super) struct Shared<'a> {
@@ -44,6 +48,7 @@ pub(super) struct LaneParts {
     pub source: Source,
     pub live: Arc<Live>,
     pub tally: Tally,
+    pub caching: Option<Arc<Caching>>,
 }
 
 /// What a thread hands over at its end, besides its slices.
@@ -53,6 +58,8 @@ pub(super) struct LaneResult {
     pub journey: Journey,
     pub signed: u64,
     pub under_runs: u64,
+    pub retries: RetryFacts,
+    pub ways: [u64; 3],
 }
 
 impl LaneResult {
@@ -61,6 +68,10 @@ impl LaneResult {
         self.journey.add(&other.journey);
         self.signed += other.signed;
         self.under_runs += other.under_runs;
+        self.retries.add(other.retries);
+        for (own, other) in self.ways.iter_mut().zip(other.ways) {
+            *own += other;
+        }
     }
 }
 
@@ -121,6 +132,7 @@ impl LaneParts {
                 again: again.into(),
                 tally: self.tally.into(),
                 live: self.live,
+                caching: self.caching,
             });
             // A closed loop begins with the schedule as well.
             pacer
@@ -171,6 +183,8 @@ impl LaneParts {
                 journey: tally.journey.clone(),
                 signed: tally.signed,
                 under_runs: tally.under_runs,
+                retries: tally.retries,
+                ways: tally.ways,
             })
         })
     }

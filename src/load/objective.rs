@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::OpenSlice;
+use crate::record::{OpenSlice, Outcome};
 use crate::units::{Shown, Span};
 
 /// What is wanted of an endpoint.
@@ -66,7 +66,7 @@ impl Objective {
         let mut ended = 0;
         for of in &slice.outcomes {
             ended += of.count;
-            if of.outcome == "answered" {
+            if Outcome::is_name_of_token(&of.outcome) {
                 counts.over += of.stages.response.open().count_above(self.limit);
             } else {
                 counts.over += of.count;

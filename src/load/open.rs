@@ -16,22 +16,25 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Progress;
-use super::assertions::{Mint, MintError};
+use super::assertions::MintError;
+use super::cached::Caching;
 use super::collect::Collector;
 use super::crew::{LaneParts, LaneResult, Numbered, Shared, Signal};
 use super::measured::measured;
 pub use super::measured::merged;
-pub use super::open_plan::{Model, OpenPlan, Retries};
+use super::mint::Mint;
+pub use super::open_plan::{Model, OpenPlan};
 use super::pacer::now_ns;
 use super::population::Population;
 use super::prepare::{Prepared, RUN_UP, lanes_of};
 use super::recorder::{Live, as_ns};
+pub use super::retry::Retries;
 use super::supervise::Watch;
 use super::tally::Tally;
 use super::transport::ConnectorError;
 use crate::record::{
-    Accounts, Blame, ConnectionFacts, CpuTime, GeneratorHealth, Latencies, OpenSlice, OutcomeStages, Phases,
-    SigningFacts,
+    Accounts, Blame, CacheFacts, ConnectionFacts, CpuTime, GeneratorHealth, Latencies, OpenSlice,
+    OutcomeStages, Phases, RetryFacts, SigningFacts,
 };
 
 /// The longest wait for the last requests of a run that somebody stopped.
@@ -54,6 +57,10 @@ pub struct OpenMeasured {
     pub opened: ConnectionFacts,
     /// How assertions came to be.
     pub signing: SigningFacts,
+    /// What repeating failed requests came to, if they were to be repeated.
+    pub retries: Option<RetryFacts>,
+    /// What was found in the cache, if the load kept tokens.
+    pub cache: Option<CacheFacts>,
     /// What the threads went through.
     pub health: GeneratorHealth,
     /// Latencies as every step has them.
@@ -88,6 +95,9 @@ pub fn run_open(
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let lanes = lanes_of(plan, threads);
     let ready = Prepared::new(plan, population, &lanes)?;
+    let caching = plan
+        .cache
+        .map(|cache| Arc::new(Caching::new(cache, population)));
     let live: Vec<Arc<Live>> = (0..threads).map(|_| Arc::default()).collect();
     let (signals, listening) = watch::channel(Signal::Wait);
     let (report, reports) = mpsc::channel();
@@ -113,6 +123,7 @@ pub fn run_open(
                 starts: starts.clone(),
                 source,
                 live: Arc::clone(&live[number]),
+                caching: caching.clone(),
                 tally: Tally::new(
                     plan.warm_up,
                     plan.slice,
@@ -197,6 +208,9 @@ pub enum OpenError {
     /// Pre-minting needs to know how much.
     #[error("a closed loop has no schedule to mint for, expected the signing mode inline or mint")]
     PremintedClosed,
+    /// What was signed before the load outlives the key of its time.
+    #[error("kept tokens go with the signing modes inline and mint only")]
+    CacheNeedsFresh,
     /// A thread died, which is a defect of this program.
     #[error("a thread of the load panicked; please report it with the scenario")]
     Panic,

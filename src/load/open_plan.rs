@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::arrival::Arrival;
 use super::assertions::Mode;
+use super::cached::CachePlan;
+use super::retry::Retries;
 use super::transport::{Kind, Limits, Proxy, Tls};
 
 /// When requests start.
@@ -16,20 +18,6 @@ pub enum Model {
         /// The pause between an answer and the next request.
         think: Duration,
     },
-}
-
-/// When a failed request is repeated. A load test counts failures; repeating
-/// them is part of what is simulated, if at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retries {
-    /// Attempts in all.
-    pub attempts: u32,
-    /// The first pause; each further one is twice as long.
-    pub first_pause: Duration,
-    /// The longest pause; a server that asks for more ends the request.
-    pub longest_pause: Duration,
-    /// Is the server's `Retry-After` honoured?
-    pub honours_retry_after: bool,
 }
 
 /// A load.
@@ -77,6 +65,8 @@ pub struct OpenPlan {
     pub signing_threads: usize,
     /// When a failed request is repeated.
     pub retries: Option<Retries>,
+    /// How tokens are kept; every call asks the endpoint if they are not.
+    pub cache: Option<CachePlan>,
 }
 
 impl OpenPlan {
@@ -107,6 +97,7 @@ impl OpenPlan {
             signing: Mode::Mint,
             signing_threads: 1,
             retries: None,
+            cache: None,
         }
     }
 }

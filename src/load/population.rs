@@ -10,14 +10,14 @@ use std::sync::Arc;
 use crate::assertion::Subject;
 use crate::signer::Signer;
 use crate::stats::Random;
-use crate::token::App;
+use crate::token::{App, KeyRing, SigningKey};
 
 /// One app and the subjects that it asks for.
 #[derive(Clone)]
 pub struct Member {
     /// The app.
     pub app: App,
-    /// Its key, in the form of the backend that signs.
+    /// Its first key, in the form of the backend that signs.
     pub signer: Arc<dyn Signer>,
     /// Whom tokens are asked for.
     pub subjects: Arc<[Subject]>,
@@ -29,6 +29,8 @@ pub struct Member {
 #[derive(Clone)]
 pub struct Population {
     members: Vec<Member>,
+    /// The keys of each member, which may be replaced while a load goes on.
+    rings: Vec<Arc<KeyRing>>,
     /// The sums of the weights up to each member, scaled to 1.
     shares: Vec<f64>,
     /// The sums of subjects' weights, for each member.
@@ -64,6 +66,15 @@ impl Population {
             })
             .collect();
         Self {
+            rings: members
+                .iter()
+                .map(|member| {
+                    let signer = Arc::clone(&member.signer);
+                    let app = &member.app;
+                    let key = SigningKey::of_signer(signer, app.key_id(), app.algorithm());
+                    Arc::new(KeyRing::new(key))
+                })
+                .collect(),
             shares: scaled_sums(members.iter().map(|member| member.weight)),
             members,
             ranks,
@@ -75,6 +86,17 @@ impl Population {
     #[must_use]
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// Returns the key that a member signs with now.
+    pub(super) fn key(&self, member: usize) -> Arc<SigningKey> {
+        self.rings[member].current()
+    }
+
+    /// Returns the keys of a member, by which they can be replaced.
+    #[must_use]
+    pub fn ring(&self, member: usize) -> &Arc<KeyRing> {
+        &self.rings[member]
     }
 
     /// Returns the number of the member and the subject of request `index`.

@@ -11,6 +11,10 @@ use std::fmt;
 pub enum Outcome {
     /// There was a token.
     Answered,
+    /// There was a token, kept from an earlier call.
+    Cached,
+    /// There was a token, for which another call had asked.
+    Joined,
     /// The endpoint answered with an OAuth error (RFC 6749 §5.2).
     OAuth {
         /// The HTTP status.
@@ -84,7 +88,7 @@ impl Outcome {
     /// Was there a token?
     #[must_use]
     pub fn is_answered(&self) -> bool {
-        matches!(self, Self::Answered)
+        matches!(self, Self::Answered | Self::Cached | Self::Joined)
     }
 
     /// Should a client wait before it connects again?
@@ -104,11 +108,19 @@ impl Outcome {
         )
     }
 
+    /// Is `name` that of an outcome with a token?
+    #[must_use]
+    pub fn is_name_of_token(name: &str) -> bool {
+        matches!(name, "answered" | "cached" | "joined")
+    }
+
     /// Returns the name under which a record counts the outcome.
     #[must_use]
     pub fn name(&self) -> Cow<'static, str> {
         match self {
             Self::Answered => "answered".into(),
+            Self::Cached => "cached".into(),
+            Self::Joined => "joined".into(),
             Self::OAuth { status, error } => {
                 let code = OAUTH_CODES
                     .iter()

@@ -6,10 +6,16 @@
 //! file, the field and what would be accepted. [`run()`] carries a plan out
 //! and returns the document; it does not print.
 
+mod habit_step;
 pub mod open;
 mod open_step;
 mod plan;
+mod resolve;
+mod resolve_credentials;
+mod run_error;
 pub mod runner;
+mod signatory;
+mod stage;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::plan::{Plan, StepPlan};
-use super::runner::{Event, RunError, Stage};
+use super::run_error::RunError;
+use super::runner::Event;
+use super::stage::Stage;
 use crate::bench::BenchRecord;
 use crate::load::calibrate::calibrate;
 use crate::load::open::{OpenMeasured, OpenPlan, run_open};
@@ -127,6 +129,9 @@ fn record(
         blame: measured.blame,
         opened: measured.opened,
         signing: measured.signing,
+        retries: measured.retries,
+        cache: measured.cache,
+        rotation: None,
         health: measured.health,
         calibration,
         soundness,
@@ -139,7 +144,7 @@ fn record(
         phases: measured.phases,
         outcomes: open.counts(),
         assertions_signed: open.signing.signed,
-        requests_sent: open.accounts.answered + open.accounts.failed,
+        requests_sent: open.requests_sent(),
         abandoned: open.accounts.unfinished,
         latencies: measured.latencies,
         cpu: measured.cpu,

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::answer::{MAX_BODY_BYTES, Reading};
 use super::connect::{Connector, Stream, outcome_of};
 use super::deadline::Deadline;
-use super::head::{Framing, Head, unchunk};
+use super::head::{Framing, Head, Known, unchunk};
 use super::{Reply, Timings, Transport};
 use crate::load::pacer::now_ns;
 use crate::oauth::Form;
@@ -292,6 +292,7 @@ struct Input {
     bytes: Zeroizing<Vec<u8>>,
     begun: usize,
     filled: usize,
+    known: Known,
 }
 
 impl Input {
@@ -306,7 +307,7 @@ impl Input {
     /// Takes the head of the answer, if it is there as a whole; interim ones
     /// before it are skipped (RFC 9110 §15.2).
     fn take_head(&mut self) -> Result<Option<Head>, Outcome> {
-        while let Some(head) = Head::parse(self.unread())? {
+        while let Some(head) = self.known.parse(&self.bytes[self.begun..self.filled])? {
             self.begun += head.length;
             if !(100..200).contains(&head.status) {
                 return Ok(Some(head));
