@@ -28,6 +28,7 @@ use super::transport::hyper::{Hyper, SharedH2};
 use super::transport::lean::Lean;
 use super::transport::reqwest::Reqwest;
 use super::transport::{AnyTransport, Connector, Endpoint, Kind, Reading};
+use super::turn::Turn;
 use super::writer::Writer;
 use crate::record::RetryFacts;
 
@@ -128,7 +129,7 @@ impl LaneParts {
                 think,
                 retries: plan.retries,
                 queue: Queue::new(work, ends_ns).into(),
-                source: self.source.into(),
+                source: Turn::new(self.source),
                 again: again.into(),
                 tally: self.tally.into(),
                 live: self.live,
@@ -263,10 +264,14 @@ pub(super) enum Signal {
     GiveUp,
 }
 
+/// Returns when the schedule begins; `None` if it was over before.
 async fn start_of(signals: &mut watch::Receiver<Signal>) -> Option<u64> {
     loop {
-        if let Signal::Start(origin_ns) = *signals.borrow_and_update() {
-            return Some(origin_ns);
+        match *signals.borrow_and_update() {
+            Signal::Start(origin_ns) => return Some(origin_ns),
+            // Whoever is slow to look sees the last signal alone.
+            Signal::Finish(_) | Signal::GiveUp => return None,
+            Signal::Wait => {}
         }
         signals.changed().await.ok()?;
     }

@@ -23,6 +23,7 @@ use super::recorder::Live;
 use super::retry::{Retries, Tried};
 use super::tally::{Parts, Tally};
 use super::transport::AnyTransport;
+use super::turn::Turn;
 use super::writer::Writer;
 use crate::record::Outcome;
 
@@ -41,7 +42,7 @@ pub(super) struct Lane {
     /// The tokens that are kept, if the load keeps any.
     pub caching: Option<Arc<Caching>>,
     pub queue: RefCell<Queue>,
-    pub source: tokio::sync::Mutex<Source>,
+    pub source: Turn<Source>,
     /// Signs for retries, whatever the source is.
     pub again: RefCell<Writer>,
     pub tally: RefCell<Tally>,
@@ -210,7 +211,7 @@ impl Lane {
         let mut failures = 0_u32;
         while let Some(job) = poll_fn(|cx| self.poll_next(&seat, cx)).await {
             if let Some(late) = self.too_late(&job) {
-                self.source.lock().await.discard(job.start.index);
+                self.discard(job.start.index).await;
                 self.record(
                     &job,
                     &Outcome::Dropped,

@@ -7,6 +7,7 @@
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::thread::set_current_timer_slack;
 use rustix::time::{
@@ -25,10 +26,14 @@ pub fn now_ns() -> u64 {
 }
 
 /// Returns the wall time of the system since the Unix epoch, in nanoseconds;
-/// it is the clock by which the kernel stamps what it receives.
+/// it is the clock by which the kernel stamps what it receives. It may be
+/// stepped, and nothing is measured by it.
 #[must_use]
 pub fn wall_ns() -> u64 {
-    as_ns(clock_gettime(ClockId::Realtime))
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    })
 }
 
 /// Wakes one thread at moments of the monotonic clock.

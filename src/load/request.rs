@@ -101,7 +101,7 @@ impl Lane {
             return reply.outcome;
         }
         if is_signed_for {
-            self.source.lock().await.discard(job.start.index);
+            self.discard(job.start.index).await;
         }
         let done_ns = now_ns();
         let due_ns = self.origin_ns + job.start.due_ns;
@@ -193,26 +193,33 @@ impl Lane {
     /// that was because a ring was empty. What was signed on this thread
     /// counts as waiting too.
     async fn assertion(&self, start: &Start) -> (Made, Option<u64>, bool) {
-        // Nobody waits for the source in the usual case, and no clock is read.
-        let (mut source, begun) = match self.source.try_lock() {
-            Ok(source) => (source, None),
-            Err(_) => {
-                let begun = now_ns();
-                (self.source.lock().await, Some(begun))
-            }
+        let take = |source: &mut Source| {
+            let made = source.take(start, self.origin_ns, &self.population)?;
+            let is_own = matches!(source, Source::Inline(_) | Source::Repeat { .. });
+            let wait = Some(made.signing_ns).filter(|ns| is_own && *ns > 0);
+            Some((made, wait, false))
         };
-        let taken = source.take(start, self.origin_ns, &self.population);
-        match (&*source, taken) {
-            (Source::Inline(_) | Source::Repeat { .. }, Some(made)) => {
-                let wait = made.signing_ns;
-                (made, (wait > 0).then_some(wait), false)
-            }
-            (_, Some(made)) => (made, None, false),
-            (_, None) => {
-                let begun = begun.unwrap_or_else(now_ns);
+        // Nobody waits in the usual case, and no clock is read.
+        if let Some(taken) = self.source.now(take).flatten() {
+            return taken;
+        }
+        let begun = now_ns();
+        let made = async |source: &mut Source| match take(source) {
+            Some(taken) => taken,
+            None => {
                 let made = source.wait(start.index).await;
                 (made, Some(now_ns() - begun), true)
             }
+        };
+        self.source.later(made).await
+    }
+
+    /// Throws the assertion of a request away that is not to be sent.
+    pub(super) async fn discard(&self, index: u64) {
+        if self.source.now(|source| source.discard(index)).is_none() {
+            self.source
+                .later(async |source| source.discard(index))
+                .await;
         }
     }
 

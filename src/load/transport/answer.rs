@@ -66,14 +66,32 @@ impl Around {
         else {
             return false;
         };
-        // Without an early exit the compiler takes many at once; two tests for
-        // each byte are all that the characters of tokens need.
-        #[allow(clippy::needless_bitwise_bool)]
-        let strange = token.iter().fold(false, |strange, byte| {
-            strange | (byte.wrapping_sub(b'#') > b'~' - b'#') | (*byte == b'\\')
-        });
-        !token.is_empty() && !strange
+        !token.is_empty() && is_plain(token)
     }
+}
+
+/// Is every character one from `#` to `~`, and no backslash?
+fn is_plain(token: &[u8]) -> bool {
+    const AT_ONCE: usize = 16;
+    // Without an early exit and without a branch the compiler takes all of
+    // them at once: what is out of bounds leaves a rest, and the smallest
+    // difference to a backslash is not 0.
+    let mut rest = [0_u8; AT_ONCE];
+    let mut least = [u8::MAX; AT_ONCE];
+    let mut take = |bytes: &[u8; AT_ONCE]| {
+        for (at, byte) in bytes.iter().enumerate() {
+            rest[at] |= byte.saturating_sub(b'~') | b'#'.saturating_sub(*byte);
+            least[at] = least[at].min(byte ^ b'\\');
+        }
+    };
+    let (chunks, last) = token.as_chunks();
+    for chunk in chunks {
+        take(chunk);
+    }
+    let mut filled = [b'~'; AT_ONCE];
+    filled[..last.len()].copy_from_slice(last);
+    take(&filled);
+    rest.iter().all(|byte| *byte == 0) && least.iter().all(|byte| *byte != 0)
 }
 
 impl Default for Reading {
@@ -236,6 +254,18 @@ mod tests {
                     fresh.outcome(200, second.as_bytes()),
                     "{second} after {first}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn each_character_is_judged_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            let is_one = (b'#'..=b'~').contains(&byte) && byte != b'\\';
+            for at in [0, 15, 16, 31, 32, 39] {
+                let mut token = [b'a'; 40];
+                token[at] = byte;
+                assert_eq!(is_plain(&token), is_one, "{byte} at {at}");
             }
         }
     }

@@ -347,11 +347,7 @@ async fn within<T>(
 /// Says what an error of the system means for a request.
 #[must_use]
 pub fn outcome_of(error: &io::Error, stage: Stage) -> Outcome {
-    // rustls wraps its errors in those of the system.
-    if error
-        .get_ref()
-        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-    {
+    if is_of_tls(error) {
         return Outcome::Tls;
     }
     match rustix::io::Errno::from_io_error(error) {
@@ -367,6 +363,13 @@ pub fn outcome_of(error: &io::Error, stage: Stage) -> Outcome {
         (_, Stage::Connect) => Outcome::Connect,
         _ => Outcome::Reset,
     }
+}
+
+/// rustls wraps its errors in those of the system, and clients those again.
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_of_tls)
+    })
 }
 
 /// Why no connector could be made.

@@ -126,9 +126,10 @@ const DATE_BYTES: usize = 29;
 impl Known {
     /// Parses a head; `None` if it is not complete yet.
     pub fn parse(&mut self, input: &[u8]) -> Result<Option<Head>, Outcome> {
-        if let Some(head) = self.head.filter(|_| self.is_like(input)) {
+        if self.head.is_some() && (input.starts_with(&self.bytes) || self.is_of_another_date(input))
+        {
             self.others = 0;
-            return Ok(Some(head));
+            return Ok(self.head);
         }
         let parsed = Head::parse(input)?;
         if let Some(head) = parsed
@@ -140,14 +141,19 @@ impl Known {
         Ok(parsed)
     }
 
-    fn is_like(&self, input: &[u8]) -> bool {
+    /// Is it the same but for its date, which is then kept?
+    fn is_of_another_date(&mut self, input: &[u8]) -> bool {
         let Range { start, end } = self.date;
         let Some(input) = input.get(..self.bytes.len()) else {
             return false;
         };
-        input[..start] == self.bytes[..start]
+        let is_same = input[..start] == self.bytes[..start]
             && input[end..] == self.bytes[end..]
-            && input[start..end].iter().all(|byte| is_plain(*byte))
+            && input[start..end].iter().all(|byte| is_plain(*byte));
+        if is_same {
+            self.bytes[start..end].copy_from_slice(&input[start..end]);
+        }
+        is_same
     }
 
     fn keep(&mut self, input: &[u8], head: Head) {

@@ -5,6 +5,7 @@
 //! that their parts are timed as those of the lean exchange.
 
 use std::cell::Cell;
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -26,7 +27,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{MAX_BODY_BYTES, Reading, retry_after};
-use super::connect::{Connector, Stream};
+use super::connect::{Connector, Stream, outcome_of as outcome_of_io};
 use super::{Limits, Reply, Timings, Transport};
 use crate::load::pacer::now_ns;
 use crate::oauth::Form;
@@ -191,7 +192,8 @@ impl Hyper {
                 None => Outcome::Malformed,
             })?
             .to_bytes();
-        timings.receive_lag_ns = facts.lag_ns.get();
+        timings.done_ns = now_ns();
+        timings.tell_lag(facts.lag_ns.get());
         Ok((status, later, body))
     }
 }
@@ -355,10 +357,18 @@ impl AsyncWrite for Noting {
 
 fn outcome_of(error: &hyper::Error) -> Outcome {
     if error.is_parse() || error.is_parse_too_large() {
-        Outcome::Malformed
-    } else {
-        Outcome::Reset
+        return Outcome::Malformed;
     }
+    // What the stream said is within; a server that refuses the client's
+    // certificate says so only now.
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return outcome_of_io(error, Stage::FirstByte);
+        }
+        source = cause.source();
+    }
+    Outcome::Reset
 }
 
 /// Spawns the tasks of a connection on the thread that made it.

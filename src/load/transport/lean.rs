@@ -148,7 +148,7 @@ impl Lean {
                 }
             },
         };
-        timings.receive_lag_ns = stream.lag_ns();
+        timings.tell_lag(stream.lag_ns());
         if !self.is_kept || head.closes {
             self.stream = None;
         }

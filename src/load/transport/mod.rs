@@ -82,6 +82,16 @@ pub struct Timings {
     pub opened: Option<Opened>,
 }
 
+impl Timings {
+    /// Notes how long the last bytes had lain in the kernel. What says that
+    /// they were there before the request is no lag, but a wall clock that was
+    /// stepped.
+    fn tell_lag(&mut self, lag_ns: Option<u64>) {
+        let service = self.done_ns.saturating_sub(self.sent_ns);
+        self.receive_lag_ns = lag_ns.filter(|lag| *lag <= service);
+    }
+}
+
 /// What opening a connection took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opened {

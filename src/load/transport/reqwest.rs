@@ -18,7 +18,6 @@ use std::time::Duration;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::rustls;
 
 use super::answer::{MAX_BODY_BYTES, Reading, retry_after};
 use super::connect::{ConnectorError, outcome_of as outcome_of_io};
@@ -246,17 +245,12 @@ fn outcome_of(error: &reqwest::Error) -> Outcome {
         if let Some(NoName(outcome)) = cause.downcast_ref() {
             return outcome.clone();
         }
-        if cause.is::<rustls::Error>() {
-            return Outcome::Tls;
-        }
         if let Some(error) = cause.downcast_ref::<hyper::Error>()
             && (error.is_parse() || error.is_parse_too_large())
         {
             return Outcome::Malformed;
         }
-        if let Some(error) = cause.downcast_ref::<io::Error>()
-            && (error.raw_os_error().is_some() || error.get_ref().is_none_or(|inner| inner.is::<rustls::Error>()))
-        {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
             return outcome_of_io(error, stage);
         }
         source = cause.source();

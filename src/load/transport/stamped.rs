@@ -15,9 +15,6 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::load::pacer::wall_ns;
 
-/// A lag beyond this is a step of the wall clock, not a lag.
-const ABSURD_LAG_NS: u64 = 60_000_000_000;
-
 /// A socket whose reads know their age.
 pub struct Stamped {
     io: Io,
@@ -127,7 +124,7 @@ impl Stamped {
         self.lag_ns = stamp.and_then(|time| {
             let at = u64::try_from(time.tv_sec()).ok()? * 1_000_000_000
                 + u64::try_from(time.tv_nsec()).ok()?;
-            Some(wall_ns().saturating_sub(at)).filter(|lag| *lag < ABSURD_LAG_NS)
+            Some(wall_ns().saturating_sub(at))
         });
         Ok(count)
     }

@@ -1,11 +1,15 @@
 //! The load engine against targets that misbehave on purpose.
 
+mod around;
 mod faults;
+mod memory;
 mod profiles;
 mod proofs;
 mod scenarios;
+mod secure;
 mod target;
 mod transports;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
