@@ -7,7 +7,6 @@
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::thread::set_current_timer_slack;
 use rustix::time::{
@@ -30,10 +29,14 @@ pub fn now_ns() -> u64 {
 /// stepped, and nothing is measured by it.
 #[must_use]
 pub fn wall_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-    })
+    // Through the C library, as other programs ask: a library that is loaded
+    // before it may tell another time.
+    nix::time::ClockId::CLOCK_REALTIME
+        .now()
+        .map_or(0, |time| {
+            let seconds = u64::try_from(time.tv_sec()).unwrap_or_default();
+            seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or_default()
+        })
 }
 
 /// Wakes one thread at moments of the monotonic clock.

@@ -40,7 +40,7 @@ struct Around {
 
 impl Around {
     /// Finds a token of plain characters, as it was written, in a body that
-    /// was read in full. Plain are those from `#` to `~` but the backslash.
+    /// was read in full. Plain are those of ASCII from `#` on but the backslash.
     fn find(token_field: &str, body: &[u8]) -> Option<Self> {
         let name = format!("\"{token_field}\":\"");
         let is_here = |at: &usize| body[*at..].starts_with(name.as_bytes());
@@ -70,28 +70,17 @@ impl Around {
     }
 }
 
-/// Is every character one from `#` to `~`, and no backslash?
+/// Is every character one from `#` on, and no backslash?
 fn is_plain(token: &[u8]) -> bool {
-    const AT_ONCE: usize = 16;
-    // Without an early exit and without a branch the compiler takes all of
-    // them at once: what is out of bounds leaves a rest, and the smallest
-    // difference to a backslash is not 0.
-    let mut rest = [0_u8; AT_ONCE];
-    let mut least = [u8::MAX; AT_ONCE];
-    let mut take = |bytes: &[u8; AT_ONCE]| {
-        for (at, byte) in bytes.iter().enumerate() {
-            rest[at] |= byte.saturating_sub(b'~') | b'#'.saturating_sub(*byte);
-            least[at] = least[at].min(byte ^ b'\\');
-        }
-    };
-    let (chunks, last) = token.as_chunks();
-    for chunk in chunks {
-        take(chunk);
-    }
-    let mut filled = [b'~'; AT_ONCE];
-    filled[..last.len()].copy_from_slice(last);
-    take(&filled);
-    rest.iter().all(|byte| *byte == 0) && least.iter().all(|byte| *byte != 0)
+    // Without an early exit the compiler takes many at once: a bit that none
+    // should have, the least character, and the least difference to a
+    // backslash.
+    let (bits, least, apart) = token
+        .iter()
+        .fold((0, u8::MAX, u8::MAX), |(bits, least, apart), byte| {
+            (bits | byte, least.min(*byte), apart.min(byte ^ b'\\'))
+        });
+    bits < 0x80 && least >= b'#' && apart != 0
 }
 
 impl Default for Reading {
@@ -261,7 +250,7 @@ mod tests {
     #[test]
     fn each_character_is_judged_wherever_it_stands() {
         for byte in 0..=u8::MAX {
-            let is_one = (b'#'..=b'~').contains(&byte) && byte != b'\\';
+            let is_one = (b'#'..=0x7f).contains(&byte) && byte != b'\\';
             for at in [0, 15, 16, 31, 32, 39] {
                 let mut token = [b'a'; 40];
                 token[at] = byte;

@@ -100,7 +100,7 @@ fn a_target_that_freezes_yields_the_computed_quantiles() {
     }
     // Requests waited for a frozen target, with or without a connection.
     let blame = measured.blame;
-    assert!(blame.target + blame.connections > 0.9, "{blame:?}");
+    assert!(blame.target + blame.connections > 0.75, "{blame:?}");
 }
 
 #[test]
