@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::arrival::Start;
@@ -43,8 +44,8 @@ const REPEATED_LIFE: Duration = Duration::from_secs(20);
 pub(super) struct Made {
     /// The number of its start.
     pub index: u64,
-    /// The compact JWS; empty if nothing signed.
-    pub text: Vec<u8>,
+    /// The compact JWS; empty if nothing signed. A repeated one is shared.
+    pub text: Bytes,
     /// The time for signing, in nanoseconds.
     pub signing_ns: u64,
     /// The key, which has to be held until the endpoint has answered.
@@ -70,7 +71,7 @@ pub(super) enum Source {
     /// Signs again when the last one has grown old.
     Repeat {
         writer: Writer,
-        last: Vec<Option<(u64, Vec<u8>)>>,
+        last: Vec<Option<(u64, Bytes)>>,
     },
 }
 
@@ -135,7 +136,7 @@ impl Made {
     pub fn nothing(index: u64) -> Self {
         Self {
             index,
-            text: Vec::new(),
+            text: Bytes::new(),
             signing_ns: 0,
             key: None,
         }

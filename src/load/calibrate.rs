@@ -55,6 +55,7 @@ pub fn calibrate(
             retries: None,
             cache: None,
             socket: None,
+            proxy: None,
             signing: Mode::Inline,
             token_field: "access_token".to_owned(),
             ..plan.clone()

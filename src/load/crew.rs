@@ -9,8 +9,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::thread::gettid;
+use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 
 use super::arrival::Starts;
 use super::assertions::{MintError, Source};
@@ -27,10 +28,9 @@ use super::transport::hyper::{Hyper, SharedH2};
 use super::transport::lean::Lean;
 use super::transport::reqwest::Reqwest;
 use super::transport::{AnyTransport, Connector, Endpoint, Kind, Reading};
+use super::turn::Turn;
 use super::writer::Writer;
-use crate::oauth::profile::Delivery;
 use crate::record::RetryFacts;
-use crate::token::Exchange;
 
 /// What all threads of a load share.
 pub(super) struct Shared<'a> {
@@ -82,7 +82,7 @@ impl LaneParts {
     pub fn run(self, shared: Shared<'_>) -> Result<LaneResult, OpenError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build();
+            .build_local(LocalOptions::default());
         let begun = runtime.map_err(OpenError::Runtime).and_then(|runtime| {
             // Timers and transports want to be made within their runtime.
             let inside = runtime.enter();
@@ -104,8 +104,7 @@ impl LaneParts {
         let mut signals = shared.signals;
         let plan = shared.plan;
         let population = Arc::clone(shared.population);
-        let local = LocalSet::new();
-        local.block_on(&runtime, async move {
+        runtime.block_on(async move {
             let Some(origin_ns) = start_of(&mut signals).await else {
                 return Ok(LaneResult::default());
             };
@@ -133,7 +132,7 @@ impl LaneParts {
                 think,
                 retries: plan.retries,
                 queue: Queue::new(work, ends_ns).into(),
-                source: self.source.into(),
+                source: Turn::new(self.source),
                 again: again.into(),
                 tally: self.tally.into(),
                 live: self.live,
@@ -203,6 +202,21 @@ impl LaneParts {
             .count();
         let mut endpoint = Endpoint::of(shared.url)?;
         endpoint.socket.clone_from(&plan.socket);
+        endpoint.proxy.clone_from(&plan.proxy);
+        let reading = Reading::of(&plan.token_field);
+        let kept = plan.is_kept;
+        if plan.transport == Kind::Reqwest {
+            let client = Reqwest::new(
+                &endpoint,
+                &plan.tls,
+                plan.limits,
+                plan.resolves_each_time,
+                kept,
+                reading,
+            )?;
+            let one = || AnyTransport::Reqwest(Box::new(client.clone()));
+            return Ok((0..connections).map(|_| one()).collect());
+        }
         let protocols: &[&[u8]] = match plan.transport {
             Kind::HyperH2 => &[b"h2"],
             _ => &[b"http/1.1"],
@@ -214,44 +228,26 @@ impl LaneParts {
             plan.limits,
             plan.resolves_each_time,
         )?);
-        let reading = Reading::of(&plan.token_field);
-        let kept = plan.is_kept;
         let mut transports = Vec::new();
-        let exchange = match plan.transport {
-            Kind::Reqwest => {
-                let [only] = shared.population.members() else {
-                    return Err(OpenError::ReqwestApps);
-                };
-                if only.app.form().delivery() == Delivery::Bearer {
-                    return Err(OpenError::ReqwestBearer);
-                }
-                let whole = plan.limits.first_byte + plan.limits.body;
-                Some(Exchange::new(shared.url, only.app.form().clone(), whole)?)
-            }
-            _ => None,
-        };
         for _ in 0..connections {
             let (connector, reading) = (Rc::clone(&connector), reading.clone());
-            match (plan.transport, &exchange) {
-                (Kind::Hyper, _) => transports.push(AnyTransport::Hyper(Box::new(Hyper::h1(
+            match plan.transport {
+                Kind::Hyper => transports.push(AnyTransport::Hyper(Box::new(Hyper::h1(
                     connector, reading, kept,
                 )))),
-                (Kind::HyperH2, _) => {
+                Kind::HyperH2 => {
                     let shared = SharedH2::default();
                     transports.extend((0..plan.streams.max(1)).map(|_| {
                         AnyTransport::Hyper(Box::new(Hyper::h2(
                             Rc::clone(&connector),
                             reading.clone(),
-                            Rc::clone(&shared),
+                            shared.clone(),
                         )))
                     }));
                 }
-                (Kind::Reqwest, Some(exchange)) => transports.push(AnyTransport::Reqwest(
-                    Box::new(Reqwest::new(exchange.clone())),
-                )),
-                _ => transports.push(AnyTransport::Lean(Box::new(Lean::new(
-                    connector, reading, kept,
-                )))),
+                Kind::Lean | Kind::Reqwest => transports.push(AnyTransport::Lean(Box::new(
+                    Lean::new(connector, reading, kept),
+                ))),
             }
         }
         Ok(transports)
@@ -276,10 +272,14 @@ fn share_of(count: u64, number: u64, threads: u64) -> u64 {
     count / threads + u64::from(number < count % threads)
 }
 
+/// Returns when the schedule begins; `None` if it was over before.
 async fn start_of(signals: &mut watch::Receiver<Signal>) -> Option<u64> {
     loop {
-        if let Signal::Start(origin_ns) = *signals.borrow_and_update() {
-            return Some(origin_ns);
+        match *signals.borrow_and_update() {
+            Signal::Start(origin_ns) => return Some(origin_ns),
+            // Whoever is slow to look sees the last signal alone.
+            Signal::Finish(_) | Signal::GiveUp => return None,
+            Signal::Wait => {}
         }
         signals.changed().await.ok()?;
     }

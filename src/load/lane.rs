@@ -23,6 +23,7 @@ use super::recorder::Live;
 use super::retry::{Retries, Tried};
 use super::tally::{Parts, Tally};
 use super::transport::AnyTransport;
+use super::turn::Turn;
 use super::writer::Writer;
 use crate::record::Outcome;
 
@@ -41,7 +42,7 @@ pub(super) struct Lane {
     /// The tokens that are kept, if the load keeps any.
     pub caching: Option<Arc<Caching>>,
     pub queue: RefCell<Queue>,
-    pub source: tokio::sync::Mutex<Source>,
+    pub source: Turn<Source>,
     /// Signs for retries, whatever the source is.
     pub again: RefCell<Writer>,
     pub tally: RefCell<Tally>,
@@ -214,29 +215,16 @@ impl Lane {
         let seat = Rc::new(Seat::default());
         let mut failures = 0_u32;
         while let Some(job) = poll_fn(|cx| self.poll_next(&seat, cx)).await {
-            let due_ns = self.origin_ns + job.start.due_ns;
-            let late = now_ns().saturating_sub(due_ns);
-            let is_first = job.tried.is_none();
-            if is_first
-                && self
-                    .drop_after
-                    .is_some_and(|limit| u128::from(late) > limit.as_nanos())
-            {
-                let index = job.start.index;
-                // For a call that would have found a token nothing was signed.
-                let is_signed_for = self
-                    .caching
-                    .as_ref()
-                    .is_none_or(|caching| caching.forgets(index));
-                if is_signed_for {
-                    self.source.lock().await.discard(index);
-                }
+            if let Some(late) = self.too_late(&job) {
+                self.discard(job.start.index).await;
                 self.record(
                     &job,
                     &Outcome::Dropped,
                     &Parts {
                         response: late,
-                        generator_lag: job.observed_ns.saturating_sub(due_ns),
+                        generator_lag: job
+                            .observed_ns
+                            .saturating_sub(self.origin_ns + job.start.due_ns),
                         ..Parts::default()
                     },
                 );
@@ -260,6 +248,13 @@ impl Lane {
                 tokio::time::sleep(self.think).await;
             }
         }
+    }
+
+    /// Returns how late a request is that is to be given up for it.
+    fn too_late(&self, job: &Job) -> Option<u64> {
+        let limit = self.drop_after.filter(|_| job.tried.is_none())?;
+        let late = now_ns().saturating_sub(self.origin_ns + job.start.due_ns);
+        (u128::from(late) > limit.as_nanos()).then_some(late)
     }
 
     fn poll_next(&self, seat: &Rc<Seat>, cx: &mut Context<'_>) -> Poll<Option<Job>> {

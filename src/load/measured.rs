@@ -70,6 +70,7 @@ pub(super) fn measured(
         sent_per_s: sent_in_time(&slices, &totals, scheduled) / seconds,
         slices,
         blame: blame(lanes.sums),
+        opened: lanes.journey.opened,
         signing: SigningFacts {
             mode: match plan.signing {
                 Mode::Inline => "inline",

@@ -47,6 +47,7 @@ mod sets;
 mod supervise;
 mod tally;
 pub mod transport;
+mod turn;
 pub mod verdict;
 mod writer;
 

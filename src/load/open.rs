@@ -33,10 +33,9 @@ use super::supervise::Watch;
 use super::tally::Tally;
 use super::transport::ConnectorError;
 use crate::record::{
-    Accounts, Blame, CacheFacts, CpuTime, GeneratorHealth, Latencies, OpenSlice, OutcomeStages,
-    Phases, RetryFacts, SigningFacts,
+    Accounts, Blame, CacheFacts, ConnectionFacts, CpuTime, GeneratorHealth, Latencies, OpenSlice,
+    OutcomeStages, Phases, RetryFacts, SigningFacts,
 };
-use crate::token::ExchangeError;
 
 /// The longest wait for the last requests of a run that somebody stopped.
 const STOPPED_DRAIN: Duration = Duration::from_secs(2);
@@ -54,6 +53,8 @@ pub struct OpenMeasured {
     pub slices: Vec<OpenSlice>,
     /// Whose fault the time was.
     pub blame: Blame,
+    /// What was opened on the way.
+    pub opened: ConnectionFacts,
     /// How assertions came to be.
     pub signing: SigningFacts,
     /// What repeating failed requests came to, if they were to be repeated.
@@ -205,9 +206,6 @@ pub enum OpenError {
     /// The endpoint cannot be connected to.
     #[error("the endpoint cannot be used")]
     Connector(#[from] ConnectorError),
-    /// The endpoint cannot be called.
-    #[error("the endpoint cannot be called")]
-    Exchange(#[from] ExchangeError),
     /// Nothing can be signed.
     #[error("nothing can be signed")]
     Mint(#[from] MintError),
@@ -217,12 +215,6 @@ pub enum OpenError {
     /// What was signed before the load outlives the key of its time.
     #[error("kept tokens go with the signing modes inline and mint only")]
     CacheNeedsFresh,
-    /// One client serves one app.
-    #[error("the transport reqwest serves one app, expected lean or hyper for several")]
-    ReqwestApps,
-    /// The token client sends forms.
-    #[error("the transport reqwest sends forms, expected lean or hyper for a bearer")]
-    ReqwestBearer,
     /// A thread died, which is a defect of this program.
     #[error("a thread of the load panicked; please report it with the scenario")]
     Panic,

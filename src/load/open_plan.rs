@@ -6,7 +6,7 @@ use super::arrival::Arrival;
 use super::assertions::Mode;
 use super::cached::CachePlan;
 use super::retry::Retries;
-use super::transport::{Kind, Limits, Tls};
+use super::transport::{Kind, Limits, Proxy, Tls};
 
 /// When requests start.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,8 @@ pub struct OpenPlan {
     pub resolves_each_time: bool,
     /// A Unix socket in place of the URL's host.
     pub socket: Option<std::path::PathBuf>,
+    /// A proxy between here and the endpoint.
+    pub proxy: Option<Proxy>,
     /// The time-outs of the parts of a request.
     pub limits: Limits,
     /// The member of an answer that holds the token.
@@ -83,6 +85,7 @@ impl OpenPlan {
             tls: Tls::default(),
             resolves_each_time: false,
             socket: None,
+            proxy: None,
             limits: Limits::each(Duration::from_secs(10)),
             token_field: "access_token".to_owned(),
             warm_up: Duration::from_secs(1),

@@ -102,6 +102,11 @@ impl Population {
     /// Returns the number of the member and the subject of request `index`.
     #[must_use]
     pub fn pick(&self, index: u64) -> (usize, &Subject) {
+        if let ([only], [None]) = (&*self.members, &*self.ranks)
+            && let [subject] = &*only.subjects
+        {
+            return (0, subject);
+        }
         let mut random = (self.members.len() > 1 || self.ranks[0].is_some())
             .then(|| Random::new(self.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         let member = match &mut random {

@@ -4,6 +4,7 @@
 //! However often it was sent, it is counted once, from its intended start.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -24,12 +25,13 @@ impl Lane {
         mut job: Job,
         transport: &mut AnyTransport,
     ) -> Outcome {
-        let mut tried = job.tried.take().unwrap_or_default();
+        // Most requests are tried once, and need no memory for it.
+        let mut tried = job.tried.take().map_or_else(Tried::default, |tried| *tried);
         loop {
             let reply = self.attempt(&job, &mut tried, transport, true).await;
             match self.pause_before(tried.attempts + 1, &reply) {
                 Some(pause) if self.queue.borrow().is_scheduled() => {
-                    job.tried = Some(tried);
+                    job.tried = Some(Box::new(tried));
                     self.rest(job, pause);
                     return reply.outcome;
                 }
@@ -101,7 +103,7 @@ impl Lane {
             return reply.outcome;
         }
         if is_signed_for {
-            self.source.lock().await.discard(job.start.index);
+            self.discard(job.start.index).await;
         }
         let done_ns = now_ns();
         let due_ns = self.origin_ns + job.start.due_ns;
@@ -179,6 +181,9 @@ impl Lane {
             signing: (tried.signing_ns > 0).then_some(tried.signing_ns),
             signing_wait: tried.signing_wait_ns,
             is_under_run: tried.is_under_run,
+            write: timings
+                .written_ns
+                .map(|at| at.saturating_sub(timings.sent_ns)),
             first_byte: timings
                 .first_byte_ns
                 .map(|at| at.saturating_sub(timings.sent_ns)),
@@ -193,22 +198,38 @@ impl Lane {
     /// that was because a ring was empty. What was signed on this thread
     /// counts as waiting too.
     async fn assertion(&self, start: &Start) -> (Made, Option<u64>, bool) {
-        let begun = now_ns();
-        let mut source = match self.source.try_lock() {
-            Ok(source) => source,
-            Err(_) => self.source.lock().await,
+        let take = |source: &mut Source| {
+            let made = source.take(start, self.origin_ns, &self.population)?;
+            let is_own = matches!(source, Source::Inline(_) | Source::Repeat { .. });
+            let wait = Some(made.signing_ns).filter(|ns| is_own && *ns > 0);
+            Some((made, wait, false))
         };
-        let taken = source.take(start, self.origin_ns, &self.population);
-        match (&*source, taken) {
-            (Source::Inline(_) | Source::Repeat { .. }, Some(made)) => {
-                let wait = made.signing_ns;
-                (made, (wait > 0).then_some(wait), false)
-            }
-            (_, Some(made)) => (made, None, false),
-            (_, None) => {
+        // Nobody waits in the usual case, and no clock is read.
+        if let Some(taken) = self.source.now(take).flatten() {
+            return taken;
+        }
+        let begun = now_ns();
+        let made = async |source: &mut Source| match take(source) {
+            Some(taken) => taken,
+            None => {
                 let made = source.wait(start.index).await;
                 (made, Some(now_ns() - begun), true)
             }
+        };
+        self.source.later(made).await
+    }
+
+    /// Throws the assertion of a request away that is not to be sent.
+    pub(super) async fn discard(&self, index: u64) {
+        // For a call that was to find a token nothing was signed.
+        let is_signed_for = |caching: &Arc<Caching>| caching.forgets(index);
+        if !self.caching.as_ref().is_none_or(is_signed_for) {
+            return;
+        }
+        if self.source.now(|source| source.discard(index)).is_none() {
+            self.source
+                .later(async |source| source.discard(index))
+                .await;
         }
     }
 

@@ -2,10 +2,9 @@
 //!
 //! Histograms of equal bounds add up exactly, whatever thread they come from.
 
-use std::time::Duration;
-
 use super::tally::Parts;
-use crate::record::{Histogram, Packed, Stages};
+use super::transport::Opened;
+use crate::record::{ConnectionFacts, Histogram, Packed, Stages};
 
 /// The histograms of the requests of one slice that ended in one way.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,8 +24,10 @@ pub(super) struct Journey {
     pub dns: Histogram,
     pub connect: Histogram,
     pub tls: Histogram,
+    pub write: Histogram,
     pub first_byte: Histogram,
     pub body: Histogram,
+    pub opened: ConnectionFacts,
 }
 
 /// Times summed over requests, in nanoseconds.
@@ -42,7 +43,7 @@ impl Sets {
     pub fn record(&mut self, parts: &Parts) {
         let some = |histogram: &mut Histogram, ns: Option<u64>| {
             if let Some(ns) = ns {
-                histogram.record(Duration::from_nanos(ns));
+                histogram.record_ns(ns);
             }
         };
         some(&mut self.response, Some(parts.response));
@@ -103,18 +104,31 @@ impl Sets {
 }
 
 impl Journey {
+    /// Counts what was opened for a request, whatever became of it.
+    pub fn count(&mut self, opened: Opened) {
+        self.opened.connections += 1;
+        match opened.tls_ns {
+            Some(_) if opened.is_resumed => self.opened.tls_resumed += 1,
+            Some(_) => self.opened.tls_full += 1,
+            None => {}
+        }
+    }
+
     pub fn record(&mut self, parts: &Parts) {
+        if let Some(ns) = parts.write {
+            self.write.record_ns(ns);
+        }
         if let Some(ns) = parts.first_byte {
-            self.first_byte.record(Duration::from_nanos(ns));
+            self.first_byte.record_ns(ns);
         }
         if let Some(ns) = parts.body {
-            self.body.record(Duration::from_nanos(ns));
+            self.body.record_ns(ns);
         }
         if let Some(opened) = parts.opened {
-            self.dns.record(Duration::from_nanos(opened.dns_ns));
-            self.connect.record(Duration::from_nanos(opened.connect_ns));
+            self.dns.record_ns(opened.dns_ns);
+            self.connect.record_ns(opened.connect_ns);
             if let Some(ns) = opened.tls_ns {
-                self.tls.record(Duration::from_nanos(ns));
+                self.tls.record_ns(ns);
             }
         }
     }
@@ -123,6 +137,10 @@ impl Journey {
         self.dns.add(&other.dns);
         self.connect.add(&other.connect);
         self.tls.add(&other.tls);
+        self.write.add(&other.write);
+        self.opened.connections += other.opened.connections;
+        self.opened.tls_full += other.opened.tls_full;
+        self.opened.tls_resumed += other.opened.tls_resumed;
         self.first_byte.add(&other.first_byte);
         self.body.add(&other.body);
     }
@@ -132,6 +150,7 @@ impl Journey {
         stages.dns = Packed::of(&self.dns);
         stages.connect = Packed::of(&self.connect);
         stages.tls = Packed::of(&self.tls);
+        stages.write = Packed::of(&self.write);
         stages.first_byte = Packed::of(&self.first_byte);
         stages.body = Packed::of(&self.body);
     }

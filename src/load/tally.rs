@@ -27,6 +27,7 @@ pub(super) struct Parts {
     pub signing_wait: Option<u64>,
     /// Was the wait that for an empty ring?
     pub is_under_run: bool,
+    pub write: Option<u64>,
     pub first_byte: Option<u64>,
     pub body: Option<u64>,
     pub opened: Option<Opened>,
@@ -77,6 +78,9 @@ pub(super) struct Tally {
     pub ways: [u64; 3],
     /// What a request takes that was sent in time, smoothed.
     typical_service_ns: f64,
+    /// The time by which the queue is longer than it would be, had nothing
+    /// been noticed late.
+    debt_ns: u64,
 }
 
 impl Tally {
@@ -100,6 +104,7 @@ impl Tally {
             retries: RetryFacts::default(),
             ways: [0; 3],
             typical_service_ns: 0.0,
+            debt_ns: 0,
         }
     }
 
@@ -145,6 +150,9 @@ impl Tally {
             self.ways[way as usize] += 1;
         }
         self.under_runs += u64::from(parts.is_under_run);
+        if let Some(opened) = parts.opened {
+            self.journey.count(opened);
+        }
         if outcome.is_answered() {
             self.journey.record(parts);
         }
@@ -192,7 +200,9 @@ impl Tally {
     /// A request that was noticed late arrives together with others that were
     /// late as well. The queue that they make, for a connection or at the
     /// target, would not be there had they been sent in time: as far as it is
-    /// shorter than the lateness before it, it is the generator's.
+    /// shorter than the lateness before it, it is the generator's. That holds
+    /// for those behind them too, until the queue has been worked off: nobody
+    /// owes more than the one before still had to wait.
     fn blame(&mut self, parts: &Parts) {
         let received_late = parts.receive_lag.unwrap_or_default().min(parts.service);
         let service = parts.service - received_late;
@@ -200,11 +210,14 @@ impl Tally {
         let mut generator = lag + received_late;
         let mut connections = parts.connection_wait;
         let mut target = service;
-        if lag > connections {
+        let before = lag.max(self.debt_ns);
+        self.debt_ns = lag.max(self.debt_ns.min(lag + connections));
+        // Requests end in another order than they were sent in, by a little.
+        if before.saturating_mul(2) > connections {
             generator += connections;
             connections = 0;
         }
-        if lag > service {
+        if before > service {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let typical = (self.typical_service_ns as u64).min(service);
             generator += service - typical;
@@ -320,7 +333,14 @@ mod tests {
         assert_eq!(tally.sums.connections, 0);
         assert_eq!(tally.sums.generator, 13_801);
         tally.sums = Sums::default();
-        // A request in time that waits for a connection waits for the target.
+        // Who is in time and stands behind the late one waits for the same.
+        tally.blame(&parts(0, 2_900, 99));
+        assert_eq!(tally.sums.connections, 0);
+        assert_eq!(tally.sums.generator, 2_900);
+        tally.blame(&parts(0, 0, 100));
+        tally.sums = Sums::default();
+        // The queue is gone: who is in time and waits for a connection waits
+        // for the target.
         tally.blame(&parts(5, 3_000, 900));
         assert_eq!(tally.sums.generator, 5);
         assert_eq!(tally.sums.connections, 3_000);

@@ -58,7 +58,7 @@ impl Writer {
         }
         Made {
             index: start.index,
-            text,
+            text: text.into(),
             signing_ns: now_ns() - begun,
             key: Some(key),
         }
@@ -160,7 +160,7 @@ pub(super) fn sign(inputs: Vec<Input>) -> Vec<(usize, Made)> {
             }
             let made = Made {
                 index: input.index,
-                text: input.text,
+                text: input.text.into(),
                 signing_ns,
                 key: Some(input.key),
             };

@@ -40,7 +40,11 @@ impl Histogram {
 
     /// Counts one duration; zero counts as one nanosecond.
     pub fn record(&mut self, duration: Duration) {
-        let ns = u64::try_from(duration.as_nanos()).unwrap_or(HIGHEST_NS);
+        self.record_ns(u64::try_from(duration.as_nanos()).unwrap_or(HIGHEST_NS));
+    }
+
+    /// Counts one duration in nanoseconds, as [`Self::record`] does.
+    pub fn record_ns(&mut self, ns: u64) {
         self.0.saturating_record(ns.clamp(1, HIGHEST_NS));
     }
 

@@ -35,6 +35,9 @@ pub struct OpenRecord {
     pub slices: Vec<OpenSlice>,
     /// Whose fault the time was.
     pub blame: Blame,
+    /// What was opened on the way, by the requests of the measured phase.
+    #[serde(default)]
+    pub opened: ConnectionFacts,
     /// How assertions came to be.
     pub signing: SigningFacts,
     /// What repeating failed requests came to, if they were to be repeated.
@@ -105,12 +108,17 @@ pub struct Stages {
     /// Finding the address, where a connection was opened.
     #[serde(default, skip_serializing_if = "Packed::is_empty")]
     pub dns: Packed,
-    /// Connecting, where a connection was opened.
+    /// Connecting, and being let through by a proxy, where a connection was
+    /// opened.
     #[serde(default, skip_serializing_if = "Packed::is_empty")]
     pub connect: Packed,
     /// The TLS handshake, where there was one.
     #[serde(default, skip_serializing_if = "Packed::is_empty")]
     pub tls: Packed,
+    /// The wait until the kernel had taken the whole request, where it did not
+    /// do so at once.
+    #[serde(default, skip_serializing_if = "Packed::is_empty")]
+    pub write: Packed,
     /// From sending to the first byte of the answer.
     #[serde(default, skip_serializing_if = "Packed::is_empty")]
     pub first_byte: Packed,
@@ -198,6 +206,18 @@ pub struct Blame {
     /// The generator: noticing late, reading late, and the queues that its
     /// lateness made.
     pub generator: f64,
+}
+
+/// What was opened on the way to the endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionFacts {
+    /// Connections.
+    pub connections: u64,
+    /// TLS sessions by a whole handshake.
+    pub tls_full: u64,
+    /// TLS sessions that were resumed.
+    pub tls_resumed: u64,
 }
 
 /// How assertions came to be.

@@ -338,6 +338,18 @@ pub enum ScenarioError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// The proxy cannot be used.
+    #[error("load.connect.proxy cannot be used")]
+    Proxy(#[source] crate::load::transport::ConnectorError),
+    /// The variable with the proxy's login is not set.
+    #[error(
+        "load.connect.proxy_login_env names the environment variable {name:?}, which is not set; \
+         expected name:password in it"
+    )]
+    NoLogin {
+        /// The variable.
+        name: String,
+    },
     /// A line of a trace is no time.
     #[error("{}, line {line}: {found:?} is no time, expected seconds from the beginning", path.display())]
     Trace {

@@ -4,6 +4,7 @@
 //! resolved. A rate is given in exactly one way: `per_s`, `ramp`, `steps`,
 //! `spike` or `trace`.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::ScenarioError;
 use crate::load::arrival::{Arrival, Rate, Spacing};
 use crate::load::assertions::Mode;
 use crate::load::open::{Model, OpenPlan, Retries};
-use crate::load::transport::{Kind, Limits, Tls};
+use crate::load::transport::{Kind, Limits, Proxy, Tls};
 use crate::load::{Ages, CachePlan};
 use crate::units::Span;
 
@@ -82,24 +84,37 @@ pub struct Connecting {
     pub resolve_each_time: Option<bool>,
     /// A Unix socket to connect to.
     pub socket: Option<PathBuf>,
+    /// A proxy, as `http://host:port`.
+    pub proxy: Option<String>,
+    /// The environment variable that holds the proxy's `name:password`.
+    pub proxy_login_env: Option<String>,
     /// Certificates to trust, in a PEM file.
     pub trusted: Option<PathBuf>,
     /// The client's certificate chain and key, in a PEM file.
     pub client: Option<PathBuf>,
     /// Are TLS sessions resumed?
     pub resumption: Option<bool>,
+    /// The time-out for finding the address.
+    #[schemars(with = "Option<String>")]
+    pub dns_timeout: Option<Span>,
     /// The time-out for connecting.
     #[schemars(with = "Option<String>")]
     pub connect_timeout: Option<Span>,
     /// The time-out for the TLS handshake.
     #[schemars(with = "Option<String>")]
     pub tls_timeout: Option<Span>,
+    /// The time-out for handing the request to the system.
+    #[schemars(with = "Option<String>")]
+    pub write_timeout: Option<Span>,
     /// The time-out for the first byte of the answer.
     #[schemars(with = "Option<String>")]
     pub first_byte_timeout: Option<Span>,
     /// The time-out for the rest of the answer.
     #[schemars(with = "Option<String>")]
     pub body_timeout: Option<Span>,
+    /// The time-out for all of it together; none, unless given.
+    #[schemars(with = "Option<String>")]
+    pub whole_timeout: Option<Span>,
 }
 
 /// When a failed request is repeated; never, unless this is given.
@@ -273,6 +288,40 @@ impl Open {
     }
 }
 
+impl Connecting {
+    fn limits(&self, each: Duration) -> Limits {
+        let limit = |own: Option<Span>| own.map_or(each, |span| span.0);
+        let limits = Limits {
+            dns: limit(self.dns_timeout),
+            connect: limit(self.connect_timeout),
+            tls: limit(self.tls_timeout),
+            write: limit(self.write_timeout),
+            first_byte: limit(self.first_byte_timeout),
+            body: limit(self.body_timeout),
+            whole: Duration::MAX,
+        };
+        Limits {
+            whole: self
+                .whole_timeout
+                .map_or_else(|| limits.of_all_parts(), |span| span.0),
+            ..limits
+        }
+    }
+
+    fn proxy(&self) -> Result<Option<Proxy>, ScenarioError> {
+        let Some(url) = &self.proxy else {
+            return Ok(None);
+        };
+        let proxy = Proxy::of(url).map_err(ScenarioError::Proxy)?;
+        let Some(name) = &self.proxy_login_env else {
+            return Ok(Some(proxy));
+        };
+        let login = env::var(name).map(Zeroizing::new);
+        let login = login.map_err(|_| ScenarioError::NoLogin { name: name.clone() })?;
+        Ok(Some(proxy.with_login(&login)))
+    }
+}
+
 impl OpenLoadPlan {
     /// Makes the engine's plan of it.
     ///
@@ -296,7 +345,6 @@ impl OpenLoadPlan {
             RatePlan::Closed { think } => Model::Closed { think: think.0 },
         };
         let connecting = &self.connecting;
-        let limit = |own: Option<Span>| own.unwrap_or(load.timeout).0;
         Ok(OpenPlan {
             threads: self.threads,
             connections: self.connections,
@@ -315,12 +363,8 @@ impl OpenLoadPlan {
             },
             resolves_each_time: connecting.resolve_each_time.unwrap_or(false),
             socket: connecting.socket.clone(),
-            limits: Limits {
-                connect: limit(connecting.connect_timeout),
-                tls: limit(connecting.tls_timeout),
-                first_byte: limit(connecting.first_byte_timeout),
-                body: limit(connecting.body_timeout),
-            },
+            proxy: connecting.proxy()?,
+            limits: connecting.limits(load.timeout.0),
             warm_up: load.warm_up.0,
             measure: load.measure.0,
             drain: load.drain.0,

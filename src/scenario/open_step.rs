@@ -133,6 +133,7 @@ fn record(
         outcomes: measured.outcomes,
         slices: measured.slices,
         blame: measured.blame,
+        opened: measured.opened,
         signing: measured.signing,
         retries: measured.retries,
         cache: measured.cache,

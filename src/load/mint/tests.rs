@@ -18,7 +18,7 @@ fn starts(lanes: usize) -> Vec<Starts> {
 }
 
 fn claims(made: &Made) -> serde_json::Value {
-    let text = String::from_utf8(made.text.clone()).unwrap();
+    let text = String::from_utf8(made.text.to_vec()).unwrap();
     let parts: Vec<_> = text.split('.').collect();
     assert_eq!(parts.len(), 3);
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap()

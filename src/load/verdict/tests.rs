@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::record::{
-    Accounts, CpuTime, GeneratorHealth, Latencies, OutcomeStages, Packed, Phases, SigningFacts,
+    Accounts, ConnectionFacts, CpuTime, GeneratorHealth, Latencies, OutcomeStages, Packed, Phases,
+    SigningFacts,
 };
 
 fn of(values_us: &[(u64, usize)]) -> Histogram {
@@ -37,6 +38,7 @@ fn run(response: &Histogram, lag: &Histogram) -> OpenMeasured {
             target: 1.0,
             ..Blame::default()
         },
+        opened: ConnectionFacts::default(),
         signing: SigningFacts::default(),
         retries: None,
         cache: None,
