@@ -7,7 +7,7 @@ use super::habit_bars::{habit_bars, has_herds};
 use super::open_text::open_text;
 use super::table::Columns;
 use crate::bench::BenchRecord;
-use crate::record::{KeyHabit, RunDocument, StepRecord, TokenHabit};
+use crate::record::{KeyHabit, Outcome, RunDocument, StepRecord, TokenHabit};
 use crate::units::{Grouped, Shown};
 
 /// Renders the document of a run as text, some 40 lines of at most 100 columns.
@@ -306,7 +306,7 @@ fn failures(out: &mut String, steps: &[StepRecord]) -> fmt::Result {
         let kinds: Vec<String> = step
             .outcomes
             .iter()
-            .filter(|(name, _)| name.as_str() != "answered")
+            .filter(|(name, _)| !Outcome::is_name_of_token(name))
             .map(|(name, count)| format!("{name} {}", Grouped(*count as f64)))
             .collect();
         if !kinds.is_empty() {

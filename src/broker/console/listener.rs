@@ -66,7 +66,7 @@ async fn converse(stream: TcpStream, router: TowerToHyperService<Router>) {
     let stream = Wire::new(stream, Arc::clone(&is_ambiguous), WRITE_TIMEOUT);
     let service = service_fn(|request: Request<Incoming>| {
         let is_clear = !is_ambiguous.load(Ordering::Relaxed);
-        let answer = check_head(&request, is_clear).map(|()| router.call(request));
+        let answer = check_head(&request, is_clear, MAX_HEADERS).map(|()| router.call(request));
         async move {
             match answer {
                 Ok(routed) => routed.await,
