@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::{Directory, DirectoryError};
+use super::mail::{MailConfig, MailError};
 use super::orders::Orders;
 use super::registration::{AppRegistration, UserRegistration};
 use super::registry::RegistryError;
@@ -41,6 +42,9 @@ pub struct BrokerConfig {
     /// What opens the directory to requests below `/admin/v1`; without it
     /// they are refused.
     pub admin_secret: Option<Secret>,
+    /// How notices of the directory reach administrators; they stay in its
+    /// outbox either way.
+    pub mail: Option<MailConfig>,
     /// Audiences to accept besides the provider's and the broker's own
     /// address.
     pub audiences: Vec<String>,
@@ -120,6 +124,9 @@ pub enum BrokerError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// No mail can be sent.
+    #[error("notices cannot be sent by mail")]
+    Mail(#[from] MailError),
     /// TLS cannot be spoken.
     #[error("the broker cannot speak TLS")]
     Tls(#[from] TlsError),
@@ -147,6 +154,7 @@ impl Default for BrokerConfig {
             users: Vec::new(),
             directory: None,
             admin_secret: None,
+            mail: None,
             audiences: Vec::new(),
             behaviour: Behaviour::default(),
             orders: Orders::default(),

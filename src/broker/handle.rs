@@ -24,6 +24,7 @@ use super::connection::Protocols;
 use super::directory::{Directory, DirectoryError};
 use super::follow::Follower;
 use super::grant::Grants;
+use super::mail::Postman;
 use super::order_sheet::{OrderError, OrderSheet};
 use super::orders::Orders;
 use super::registry::Registry;
@@ -51,6 +52,7 @@ pub struct Broker {
     threads: Vec<i32>,
     endpoint: Arc<Endpoint>,
     follower: Option<Follower>,
+    _postman: Option<Postman>,
 }
 
 struct Running {
@@ -78,6 +80,13 @@ impl Broker {
             .directory
             .map(|directory| Follower::start(directory, Arc::clone(&registry), apps, users))
             .transpose()?;
+        let postman = match (&follower, &config.mail) {
+            (Some(follower), Some(mail)) => {
+                let directory = Arc::clone(follower.followed().directory());
+                Some(Postman::start(directory, mail)?)
+            }
+            _ => None,
+        };
         let (runtime, threads) =
             start_threads(config.threads.get()).map_err(BrokerError::Threads)?;
         let listen_error = |source| BrokerError::Listen {
@@ -138,6 +147,7 @@ impl Broker {
             threads,
             endpoint,
             follower,
+            _postman: postman,
         })
     }
 

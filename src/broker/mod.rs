@@ -14,6 +14,7 @@
 //! | [`grant`], [`other_grants`], [`client_auth`] | who gets a token, and for what |
 //! | [`replay`], [`throttle`], [`token`], [`revocation`] | once, at what rate, in which form, and until when |
 //! | [`orders`], [`order_sheet`] | how slow, full or broken it pretends to be |
+//! | [`mail`] | how administrators hear of what waits for them |
 //! | [`tls`] | how the broker proves who it is |
 //! | [`config`], [`handle`], [`stats`] | how a broker is started, watched and ended |
 //!
@@ -30,6 +31,7 @@ pub mod grant;
 pub mod handle;
 pub mod jose;
 pub mod json;
+pub mod mail;
 pub mod order_sheet;
 pub mod orders;
 pub mod origin;
@@ -44,10 +46,12 @@ pub mod throttle;
 pub mod tls;
 pub mod token;
 
+mod actor;
 mod admin;
 mod connection;
 mod follow;
 mod reset;
+mod roca;
 mod routes;
 mod server;
 mod service;
@@ -57,6 +61,7 @@ mod wire;
 
 pub use self::config::{Behaviour, BrokerConfig, BrokerError, Limits};
 pub use self::handle::Broker;
+pub use self::mail::MailConfig;
 pub use self::order_sheet::OrderSheet;
 pub use self::orders::Orders;
 pub use self::registration::{

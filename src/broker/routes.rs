@@ -29,6 +29,7 @@ use super::service::{self, Page};
 use super::skew::SkewedClock;
 use super::stats::{Counters, add};
 use super::token::Issued;
+use crate::credential::generate;
 use crate::oauth::{ACCESS_TOKEN_TYPE, INTROSPECT_PATH, REVOKE_PATH, Refusal, TOKEN_PATH};
 
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
@@ -150,9 +151,20 @@ impl Endpoint {
             "type": "error",
             "status": status.as_u16(),
             "code": code,
+            "context_info": null,
+            "help_url": self.help_url(),
             "message": message,
+            "request_id": generate::key_id().unwrap_or_default(),
         });
         self.answer(status, body.to_string())
+    }
+
+    /// Where answers send people who want to know more.
+    pub(super) fn help_url(&self) -> String {
+        format!(
+            "{}/.well-known/oauth-authorization-server",
+            self.grants.issuer()
+        )
     }
 }
 

@@ -28,18 +28,22 @@ pub const LIFE_S: RangeInclusive<u64> = 3600..=4300;
 /// The longest subject ID, in bytes.
 pub const MAX_SUBJECT: usize = 64;
 
+/// The longest ID of an external user, in bytes.
+pub const MAX_ACTOR: usize = 128;
+
 /// What the text of a narrowed token begins with, as the provider's does.
 const NARROWED: &str = "1!";
 
 /// The random ID of a token, by which it is revoked.
 pub type TokenId = [u8; ID_LEN];
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const MAC_LEN: usize = 16;
 const ID_LEN: usize = 16;
-/// Version, expiry, app, scopes, flags, and the lengths of subject and resource.
-const HEAD_LEN: usize = 1 + 8 + 4 + 4 + 1 + 1 + 1;
-const MAX_LEN: usize = HEAD_LEN + MAX_SUBJECT + MAX_RESOURCE + 2 * ID_LEN + MAC_LEN;
+/// Version, expiry, app, scopes, flags, and the lengths of subject, resource
+/// and actor.
+const HEAD_LEN: usize = 1 + 8 + 4 + 4 + 1 + 1 + 1 + 1;
+const MAX_LEN: usize = HEAD_LEN + MAX_SUBJECT + MAX_RESOURCE + MAX_ACTOR + 2 * ID_LEN + MAC_LEN;
 
 /// The flags of a token.
 const IS_USER: u8 = 1;
@@ -75,6 +79,8 @@ pub struct Grant {
     pub as_user: bool,
     /// The address of the one item that the token is narrowed to.
     pub resource: Option<String>,
+    /// The external user on whose behalf the token was narrowed.
+    pub actor: Option<String>,
     /// The token's own ID.
     pub id: TokenId,
     /// The ID of the token that it was narrowed from, or its own.
@@ -110,6 +116,8 @@ pub struct Wish<'a> {
     pub as_user: bool,
     /// The item that the token is narrowed to.
     pub resource: Option<&'a str>,
+    /// The external user on whose behalf the token is narrowed.
+    pub actor: Option<&'a str>,
     /// The token that is narrowed.
     pub parent: Option<&'a Grant>,
 }
@@ -125,6 +133,7 @@ impl<'a> Wish<'a> {
             scopes: terms.scopes,
             as_user: terms.as_user,
             resource: None,
+            actor: None,
             parent: None,
         }
     }
@@ -183,13 +192,19 @@ impl Minter {
     ///
     /// # Errors
     ///
-    /// The subject is longer than [`MAX_SUBJECT`] or the resource than
-    /// [`MAX_RESOURCE`], or the system has no random bytes.
+    /// The subject is longer than [`MAX_SUBJECT`], the resource than
+    /// [`MAX_RESOURCE`] or the actor than [`MAX_ACTOR`], or the system has no
+    /// random bytes.
     pub fn mint(&self, wish: &Wish<'_>, now: u64) -> Result<Issued, Unspecified> {
         let resource = wish.resource.unwrap_or_default();
         let subject_len = u8::try_from(wish.subject.len()).map_err(|_| Unspecified)?;
         let resource_len = u8::try_from(resource.len()).map_err(|_| Unspecified)?;
-        if wish.subject.len() > MAX_SUBJECT || resource.len() > MAX_RESOURCE {
+        let actor = wish.actor.unwrap_or_default();
+        let actor_len = u8::try_from(actor.len()).map_err(|_| Unspecified)?;
+        if wish.subject.len() > MAX_SUBJECT
+            || resource.len() > MAX_RESOURCE
+            || actor.len() > MAX_ACTOR
+        {
             return Err(Unspecified);
         }
         let mut id: TokenId = [0; ID_LEN];
@@ -221,9 +236,10 @@ impl Minter {
         token.put(&now.saturating_add(expires_in).to_be_bytes());
         token.put(&wish.app.to_be_bytes());
         token.put(&wish.scopes.bits().to_be_bytes());
-        token.put(&[flags, subject_len, resource_len]);
+        token.put(&[flags, subject_len, resource_len, actor_len]);
         token.put(wish.subject.as_bytes());
         token.put(resource.as_bytes());
+        token.put(actor.as_bytes());
         if let Some(parent) = wish.parent {
             token.put(&parent.root);
         }
@@ -274,9 +290,10 @@ fn read(signed: &[u8]) -> Option<Grant> {
     let (expires_at, rest) = rest.split_first_chunk()?;
     let (app, rest) = rest.split_first_chunk()?;
     let (scopes, rest) = rest.split_first_chunk()?;
-    let ([flags, subject_len, resource_len], rest) = rest.split_first_chunk()?;
+    let ([flags, subject_len, resource_len, actor_len], rest) = rest.split_first_chunk()?;
     let (subject, rest) = rest.split_at_checked(usize::from(*subject_len))?;
-    let (resource, ids) = rest.split_at_checked(usize::from(*resource_len))?;
+    let (resource, rest) = rest.split_at_checked(usize::from(*resource_len))?;
+    let (actor, ids) = rest.split_at_checked(usize::from(*actor_len))?;
     let (id, before) = ids
         .split_last_chunk::<ID_LEN>()
         .map(|(rest, id)| (id, rest))?;
@@ -297,6 +314,7 @@ fn read(signed: &[u8]) -> Option<Grant> {
         scopes: Scopes::from_bits(u32::from_be_bytes(*scopes)),
         as_user: flags & MAY_ACT_AS_USER != 0,
         resource: Some(text(resource)?).filter(|resource| !resource.is_empty()),
+        actor: Some(text(actor)?).filter(|actor| !actor.is_empty()),
         id: *id,
         root: TokenId::try_from(root).ok()?,
         expires_at: u64::from_be_bytes(*expires_at),
@@ -347,6 +365,7 @@ mod tests {
             scopes: Scopes::ALL,
             as_user: true,
             resource: None,
+            actor: None,
             parent: None,
         }
     }
@@ -482,6 +501,7 @@ mod tests {
                     scopes: Scopes::narrowed(["item_preview"]).unwrap(),
                     as_user: false,
                     resource: Some(resource),
+                    actor: Some("visitor 7"),
                     parent: Some(&parent),
                     ..wish(SubjectKind::User, "4711")
                 },
@@ -494,6 +514,7 @@ mod tests {
         let grant = minter.verify(&issued.access_token, late).unwrap();
         assert_eq!(grant.root, parent.id);
         assert_eq!(grant.resource.as_deref(), Some(resource));
+        assert_eq!(grant.actor.as_deref(), Some("visitor 7"));
         assert_eq!(grant.scopes.to_string(), "item_preview");
         assert!(grant.is_narrowed() && !grant.as_user);
         let forged = format!("1!{}", minted(&minter).access_token);

@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::broker_mail::MailFlags;
 use super::broker_orders::OrderFlags;
 use super::broker_tls::TlsFlags;
 use super::{Exit, Failure};
@@ -50,6 +51,9 @@ pub(super) struct Flags {
 
     #[command(flatten)]
     tls: TlsFlags,
+
+    #[command(flatten)]
+    mail: MailFlags,
 
     /// The configuration file of the app to register.
     #[arg(
@@ -151,6 +155,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         users: users(flags, app.as_ref())?,
         apps: app.iter().cloned().collect(),
         directory,
+        mail: flags.mail.config()?,
         admin_secret: admin_secret.clone(),
         behaviour: Behaviour {
             remembers_refused_jti: !flags.spare_refused_jti,
@@ -186,6 +191,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         BrokerError::NotLoopback(_)
         | BrokerError::Registry(_)
         | BrokerError::Directory(_)
+        | BrokerError::Mail(_)
         | BrokerError::Tls(_) => Failure::usage(error),
         _ => Failure::failed(error),
     })?;
