@@ -4,7 +4,10 @@
 //! answer, refusals included, is JSON with the headers of RFC 6749 §5.1 and
 //! the date of the broker's clock.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -16,8 +19,8 @@ use axum::{BoxError, Router};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Bytes;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::admin::{self, Admin};
 use super::config::Limits;
@@ -244,7 +247,7 @@ pub(super) fn is_for_token<B>(request: &http::Request<B>) -> bool {
 /// Answers a request for a token.
 pub(super) async fn token<B>(endpoint: &Endpoint, request: http::Request<B>) -> Response
 where
-    B: HttpBody,
+    B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let origin = request.headers().get(header::ORIGIN).cloned();
@@ -307,9 +310,9 @@ where
 pub(super) async fn posted<B>(
     endpoint: &Endpoint,
     request: http::Request<B>,
-) -> Result<Zeroizing<Vec<u8>>, Refusal>
+) -> Result<Bytes, Refusal>
 where
-    B: HttpBody,
+    B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let (head, body) = request.into_parts();
@@ -332,30 +335,34 @@ pub(super) fn parsed(body: &[u8]) -> Result<Form<'_>, Refusal> {
     })
 }
 
-pub(super) async fn read_body<B>(
-    endpoint: &Endpoint,
-    body: B,
-) -> Result<Zeroizing<Vec<u8>>, Refusal>
+pub(super) async fn read_body<B>(endpoint: &Endpoint, body: B) -> Result<Bytes, Refusal>
 where
-    B: HttpBody,
+    B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let limit = endpoint.limits.max_body_bytes;
     if body.size_hint().lower() > limit as u64 {
         return Err(Refusal::BodyTooLarge);
     }
-    let body = Limited::new(body, limit).collect();
-    let collected = tokio::time::timeout(endpoint.limits.body_timeout, body)
-        .await
-        .map_err(|_| Refusal::BodyTimeout)?
-        .map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Refusal::BodyTooLarge
-            } else {
-                Refusal::MalformedRequest
-            }
-        })?;
-    Ok(Zeroizing::new(collected.to_bytes().into()))
+    let mut body = pin!(Limited::new(body, limit).collect());
+    // Mostly it has come with the head, and no timer is needed.
+    let at_once = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await;
+    let collected = match at_once {
+        Poll::Ready(collected) => collected,
+        Poll::Pending => tokio::time::timeout(endpoint.limits.body_timeout, body)
+            .await
+            .map_err(|_| Refusal::BodyTimeout)?,
+    };
+    let collected = collected.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Refusal::BodyTooLarge
+        } else {
+            Refusal::MalformedRequest
+        }
+    })?;
+    // What came in one piece stays where it was read: a copy would be one
+    // more place that holds the secrets in it.
+    Ok(collected.to_bytes())
 }
 
 /// Is the body announced as a form, in UTF-8 and not compressed?

@@ -208,7 +208,7 @@ impl Scenario {
                 "1 to 64 letters, digits, hyphens or underscores",
             ));
         }
-        let target = target_plan(&self.target, &wrong)?;
+        let target = target_plan(&self.target, !self.steps.is_empty(), &wrong)?;
         let credentials = self.credential_plan(&target, &wrong)?;
         let compare = self.signing.compare.as_ref().map(|compare| ComparePlan {
             budget: compare.budget.unwrap_or(COMPARE),
@@ -262,13 +262,6 @@ impl Scenario {
                 "step",
                 "given with the open model".into(),
                 "none: its connections have no habits",
-            ));
-        }
-        if !self.steps.is_empty() && matches!(target, TargetPlan::Broker { tls: true, .. }) {
-            return Err(wrong(
-                "target.broker.tls",
-                "true with steps".into(),
-                "false: workers with habits trust the system's certificates alone",
             ));
         }
         Ok(Plan {
@@ -442,6 +435,7 @@ impl Scenario {
 
 fn target_plan(
     target: &Target,
+    has_steps: bool,
     wrong: &impl Fn(&str, String, &str) -> ScenarioError,
 ) -> Result<TargetPlan, ScenarioError> {
     match (&target.broker, &target.url) {
@@ -473,7 +467,14 @@ fn target_plan(
                 ));
             }
             let behaviour = behaviour_of(broker.as_ref(), wrong)?;
-            let tls = broker.as_ref().and_then(|broker| broker.tls);
+            let tls = broker.as_ref().and_then(|broker| broker.tls) == Some(true);
+            if tls && has_steps {
+                return Err(wrong(
+                    "target.broker.tls",
+                    "true with steps".into(),
+                    "false: workers with habits trust the system's certificates alone",
+                ));
+            }
             match users.unwrap_or(USERS) {
                 0 => Err(wrong("target.broker.users", "0".into(), "at least 1")),
                 users => Ok(TargetPlan::Broker {
@@ -481,7 +482,7 @@ fn target_plan(
                     threads,
                     rate_limit: broker.as_ref().and_then(|broker| broker.rate_limit),
                     token_life,
-                    tls: tls.unwrap_or(false),
+                    tls,
                     behaviour,
                 }),
             }

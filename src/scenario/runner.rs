@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::RateLimited;
 use super::open_step::{open_step, remarks};
 use super::plan::{CredentialPlan, Plan, StepPlan, TargetPlan};
 use crate::assertion::Subject;
 use crate::bench::{self, BenchError, BenchRecord, KeyPolicy};
 use crate::broker::{
-    AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, Certificate, RateLimit,
-    UserRegistration,
+    AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, Certificate, OrderSheet,
+    RateLimit, UserRegistration,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::credential::generate::{self, GenerateError, RsaBits};
@@ -39,6 +40,7 @@ use crate::signer::{
     Backend, LoadError as SignerError, Mint, MintConfig, PrivateKey, Registry, Signer,
 };
 use crate::token::{App, AppError};
+use crate::units::Span;
 
 /// How long an embedded broker may take to answer its last requests.
 const BROKER_DRAIN: Duration = Duration::from_secs(2);
@@ -316,25 +318,15 @@ impl Stage {
                         other.subjects.push(Subject::user(id));
                     }
                 }
-                let sheet = behaviour.as_deref().cloned().unwrap_or_default();
-                let limit = rate_limit.map(|limit| RateLimit {
-                    per_s: limit.per_s,
-                    burst: limit.burst,
-                });
                 let broker = Broker::start(BrokerConfig {
                     apps,
                     users: registered,
                     threads: *threads,
-                    behaviour: Behaviour {
-                        rate_limit: limit.or(sheet.rate_limit),
-                        remembers_refused_jti: !sheet.spare_refused_jti,
-                        token_life_s: token_life.map_or_else(
-                            || Behaviour::default().token_life_s,
-                            |life| life.0.as_secs()..=life.0.as_secs(),
-                        ),
-                        ..Behaviour::default()
-                    },
-                    orders: sheet.orders(),
+                    behaviour: behaviour_of(*rate_limit, *token_life, behaviour.as_deref()),
+                    orders: behaviour
+                        .as_deref()
+                        .map(OrderSheet::orders)
+                        .unwrap_or_default(),
                     tls: tls.then_some(Certificate::SelfSigned),
                     ..BrokerConfig::default()
                 })?;
@@ -504,6 +496,28 @@ impl Stage {
             counts.insert(format!("refused_{refusal:?}"), *count);
         }
         Some(counts)
+    }
+}
+
+/// How an embedded broker behaves, by its own fields and by its orders.
+fn behaviour_of(
+    rate_limit: Option<RateLimited>,
+    token_life: Option<Span>,
+    sheet: Option<&OrderSheet>,
+) -> Behaviour {
+    let usual = Behaviour::default();
+    let own = rate_limit.map(|limit| RateLimit {
+        per_s: limit.per_s,
+        burst: limit.burst,
+    });
+    Behaviour {
+        rate_limit: own.or(sheet.and_then(|sheet| sheet.rate_limit)),
+        remembers_refused_jti: sheet.is_none_or(|sheet| !sheet.spare_refused_jti),
+        token_life_s: token_life.map_or(usual.token_life_s, |life| {
+            let seconds = life.0.as_secs();
+            seconds..=seconds
+        }),
+        ..Behaviour::default()
     }
 }
 

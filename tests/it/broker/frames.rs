@@ -201,13 +201,25 @@ fn a_request_is_answered_frame_by_frame() {
     frames.send(HEADERS, 0, 1, &head[..10]);
     frames.send(CONTINUATION, 0, 1, &head[10..11]);
     frames.send(CONTINUATION, END_HEADERS, 1, &head[11..]);
-    for byte in body.as_bytes() {
-        frames.send(DATA, 0, 1, &[*byte]);
+    for piece in body.as_bytes().chunks(100) {
+        frames.send(DATA, 0, 1, piece);
     }
     frames.send(DATA, END_STREAM, 1, &[]);
     let answer = frames.wait_for(DATA, 1).unwrap().payload;
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert!(answer["access_token"].is_string(), "{answer}");
+}
+
+#[test]
+fn a_body_is_not_taken_in_crumbs() {
+    let stage = Stage::speaking(Speaks::Http2);
+    let mut frames = Frames::to(&stage);
+    frames.send(HEADERS, END_HEADERS, 1, &block(&POST));
+    let crumbs = frame(DATA, 0, 1, b"").repeat(100);
+    // A million frames without a byte.
+    let taken = frames.send_until_closed(|_| crumbs.clone(), 10_000);
+    assert!(taken < 10_000);
+    is_well(&stage);
 }
 
 #[test]
@@ -287,8 +299,8 @@ fn frames_of_a_wrong_size_end_the_connection() {
         // Settings come in sixes.
         frame(SETTINGS, 0, 0, &[0; 7]),
         // More than was agreed on.
-        frame(SETTINGS, 0, 0, &[0; 18_000]),
-        frame(DATA, 0, 1, &[0; 18_000]),
+        frame(SETTINGS, 0, 0, &vec![0; 18_000]),
+        frame(DATA, 0, 1, &vec![0; 18_000]),
     ] {
         let mut frames = Frames::to(&stage);
         let _ = frames.0.write_all(&bytes);

@@ -11,6 +11,7 @@ mod http;
 mod lifecycle;
 mod mail;
 mod orders;
+mod page;
 mod protocols;
 mod refusals;
 mod replays;

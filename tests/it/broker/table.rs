@@ -187,6 +187,7 @@ async fn every_row_is_answered_over(speaks: Speaks) {
 ///
 /// A row without a way to it would not compile. `None` is for rows that need
 /// bytes which no client library sends; they are checked as such.
+#[expect(clippy::too_many_lines, reason = "a table, a few lines for each row")]
 async fn provoke(refusal: Refusal, speaks: Speaks) -> Option<Answer> {
     let stage = |app| {
         Stage::with(Setting {
