@@ -87,6 +87,10 @@ impl Broker {
             }
             _ => None,
         };
+        let identity = config
+            .tls
+            .map(|certificate| Identity::of(&certificate, config.listen))
+            .transpose()?;
         let (runtime, threads) =
             start_threads(config.threads.get()).map_err(BrokerError::Threads)?;
         let listen_error = |source| BrokerError::Listen {
@@ -98,10 +102,6 @@ impl Broker {
             listen(config.listen).map_err(listen_error)?
         };
         let address = listener.local_addr().map_err(listen_error)?;
-        let identity = config
-            .tls
-            .map(|certificate| Identity::of(&certificate, address))
-            .transpose()?;
         let scheme = if identity.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{address}");
         let mut audiences = vec![BOX_AUDIENCE.to_owned(), format!("{url}{TOKEN_PATH}")];

@@ -48,6 +48,7 @@ pub mod token;
 
 mod actor;
 mod admin;
+mod body;
 mod connection;
 mod follow;
 mod reset;

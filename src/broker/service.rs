@@ -14,11 +14,12 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 
+use super::body::{parsed, posted};
 use super::form::Form;
 use super::grant::{Grants, Reach, Refused, reach};
 use super::registration::ALGORITHMS;
 use super::registry::App;
-use super::routes::{Endpoint, parsed, posted, unauthorized};
+use super::routes::{Endpoint, unauthorized};
 use super::stats::add;
 use super::terms::{DOWNSCOPES, SCOPES, Scopes};
 use super::token::{Grant, Subject};

@@ -12,7 +12,7 @@ use super::people::now_s;
 use super::record::Notice;
 use super::{Directory, DirectoryError};
 
-/// How often delivery is tried: over about an hour and a half.
+/// How often delivery is tried: over a little more than an hour.
 pub const MAX_ATTEMPTS: u32 = 12;
 
 /// How long a claim lasts, in seconds; longer than any attempt.

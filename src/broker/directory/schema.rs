@@ -17,12 +17,12 @@ use super::DirectoryError;
 pub(super) const VERSION: i64 = 2;
 
 /// Marks the file: "Mint" in ASCII.
-const APPLICATION_ID: i64 = 0x4d69_6e74;
+pub(super) const APPLICATION_ID: i64 = 0x4d69_6e74;
 
 /// How long a writer waits for another process.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-const TABLES: &str = "
+pub(super) const TABLES: &str = "
 CREATE TABLE enterprise (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL

@@ -1,5 +1,6 @@
 //! The embedded token endpoint, over real connections.
 
+mod actors;
 mod admin;
 mod apps;
 mod attacks;
