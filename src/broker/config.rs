@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::console::ConsoleConfig;
 use super::directory::{Directory, DirectoryError};
 use super::dress::Dress;
+use super::mail::{MailConfig, MailError};
 use super::orders::Orders;
 use super::registration::{AppRegistration, UserRegistration};
 use super::registry::RegistryError;
@@ -45,6 +46,9 @@ pub struct BrokerConfig {
     pub admin_secret: Option<Secret>,
     /// The developer console, where a person edits the directory.
     pub console: Option<ConsoleConfig>,
+    /// How notices of the directory reach administrators; they stay in its
+    /// outbox either way.
+    pub mail: Option<MailConfig>,
     /// Audiences to accept besides the provider's and the broker's own
     /// address.
     pub audiences: Vec<String>,
@@ -132,6 +136,9 @@ pub enum BrokerError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// No mail can be sent.
+    #[error("notices cannot be sent by mail")]
+    Mail(#[from] MailError),
     /// TLS cannot be spoken.
     #[error("the broker cannot speak TLS")]
     Tls(#[from] TlsError),
@@ -160,6 +167,7 @@ impl Default for BrokerConfig {
             directory: None,
             admin_secret: None,
             console: None,
+            mail: None,
             audiences: Vec::new(),
             dress: None,
             behaviour: Behaviour::default(),

@@ -96,7 +96,7 @@ impl Protocols {
         is_to_be_reset: Arc<AtomicBool>,
         mut stopping: watch::Receiver<bool>,
     ) {
-        let requests = self.requests(is_to_be_reset);
+        let requests = self.requests(is_to_be_reset, None);
         let is_ambiguous = Arc::clone(&requests.is_ambiguous);
         let stream = Wire::new(stream, is_ambiguous, self.endpoint.limits.write_timeout);
         let service = service_fn(|request| Requests::answer(Arc::clone(&requests), request));
@@ -119,7 +119,8 @@ impl Protocols {
         mut stopping: watch::Receiver<bool>,
     ) {
         let limits = &self.endpoint.limits;
-        let requests = self.requests(is_to_be_reset);
+        let activity = Arc::new(Activity::new());
+        let requests = self.requests(is_to_be_reset, Some(Arc::clone(&activity)));
         let stream = Wire::of_frames(stream, limits.write_timeout);
         let service = service_fn(|request| Requests::answer(Arc::clone(&requests), request));
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(stream), service));
@@ -127,7 +128,7 @@ impl Protocols {
             _ = connection.as_mut() => return,
             // Dropping the connection resets it, not the one stream alone.
             () = requests.broken.notified() => return,
-            () = requests.activity.idle(limits.header_timeout) => {}
+            () = activity.idle(limits.header_timeout) => {}
             _ = stopping.wait_for(|is_stopping| *is_stopping) => {}
         }
         connection.as_mut().graceful_shutdown();
@@ -136,18 +137,22 @@ impl Protocols {
         tokio::select! {
             _ = connection => {}
             () = requests.broken.notified() => {}
-            () = requests.activity.idle(last) => {}
+            () = activity.idle(last) => {}
         }
     }
 
-    fn requests(&self, is_to_be_reset: Arc<AtomicBool>) -> Arc<Requests> {
+    fn requests(
+        &self,
+        is_to_be_reset: Arc<AtomicBool>,
+        activity: Option<Arc<Activity>>,
+    ) -> Arc<Requests> {
         Arc::new(Requests {
             endpoint: Arc::clone(&self.endpoint),
             router: self.router.clone(),
             is_ambiguous: Arc::default(),
             is_to_be_reset,
             broken: Notify::new(),
-            activity: Activity::new(),
+            activity,
         })
     }
 }
@@ -195,12 +200,13 @@ struct Requests {
     is_to_be_reset: Arc<AtomicBool>,
     /// Told when the connection is to be reset.
     broken: Notify,
-    activity: Activity,
+    /// With HTTP/1.1, hyper knows when a connection is idle.
+    activity: Option<Arc<Activity>>,
 }
 
 impl Requests {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> io::Result<Response> {
-        let _under_way = self.activity.enter();
+        let _under_way = self.activity.as_deref().map(Activity::enter);
         add(&self.endpoint.counters.requests);
         let is_clear = !self.is_ambiguous.load(Ordering::Relaxed);
         let max_headers = self.endpoint.limits.max_headers;

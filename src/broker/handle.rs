@@ -20,12 +20,13 @@ use tokio::sync::watch;
 
 use super::admin::Admin;
 use super::config::{BrokerConfig, BrokerError};
-use super::console::Console;
 use super::connection::Protocols;
+use super::console::Console;
 use super::directory::{Directory, DirectoryError};
 use super::feed::Feed;
 use super::follow::Follower;
 use super::grant::Grants;
+use super::mail::Postman;
 use super::order_sheet::{OrderError, OrderSheet};
 use super::orders::Orders;
 use super::registry::Registry;
@@ -54,6 +55,7 @@ pub struct Broker {
     endpoint: Arc<Endpoint>,
     console: Option<Console>,
     follower: Option<Follower>,
+    _postman: Option<Postman>,
 }
 
 struct Running {
@@ -81,6 +83,17 @@ impl Broker {
             .directory
             .map(|directory| Follower::start(directory, Arc::clone(&registry), apps, users))
             .transpose()?;
+        let postman = match (&follower, &config.mail) {
+            (Some(follower), Some(mail)) => {
+                let directory = Arc::clone(follower.followed().directory());
+                Some(Postman::start(directory, mail)?)
+            }
+            _ => None,
+        };
+        let identity = config
+            .tls
+            .map(|certificate| Identity::of(&certificate, config.listen))
+            .transpose()?;
         let (runtime, threads) =
             start_threads(config.threads.get()).map_err(BrokerError::Threads)?;
         let listen_error = |source| BrokerError::Listen {
@@ -92,10 +105,6 @@ impl Broker {
             listen(config.listen).map_err(listen_error)?
         };
         let address = listener.local_addr().map_err(listen_error)?;
-        let identity = config
-            .tls
-            .map(|certificate| Identity::of(&certificate, address))
-            .transpose()?;
         let scheme = if identity.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{address}");
         let mut audiences = vec![BOX_AUDIENCE.to_owned(), format!("{url}{TOKEN_PATH}")];
@@ -161,6 +170,7 @@ impl Broker {
             endpoint,
             console,
             follower,
+            _postman: postman,
         })
     }
 

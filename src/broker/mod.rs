@@ -13,10 +13,10 @@
 //! | [`form`], [`json`], [`jose`] | what exactly was sent |
 //! | [`grant`], [`other_grants`], [`client_auth`] | who gets a token, and for what |
 //! | [`replay`], [`throttle`], [`token`], [`revocation`] | once, at what rate, in which form, and until when |
-//! | [`orders`] | how slow, full or broken it pretends to be |
 //! | [`console`] | how does a person set up an app, and watch its tokens |
 //! | [`orders`], [`order_sheet`] | how slow, full or broken it pretends to be |
 //! | [`dress`] | which other provider it pretends to be |
+//! | [`mail`] | how administrators hear of what waits for them |
 //! | [`tls`] | how the broker proves who it is |
 //! | [`config`], [`handle`], [`stats`] | how a broker is started, watched and ended |
 //!
@@ -35,6 +35,7 @@ pub mod grant;
 pub mod handle;
 pub mod jose;
 pub mod json;
+pub mod mail;
 pub mod order_sheet;
 pub mod orders;
 pub mod origin;
@@ -49,11 +50,14 @@ pub mod throttle;
 pub mod tls;
 pub mod token;
 
+mod actor;
 mod admin;
-mod feed;
+mod body;
 mod connection;
+mod feed;
 mod follow;
 mod reset;
+mod roca;
 mod routes;
 mod server;
 mod service;
@@ -65,6 +69,7 @@ pub use self::config::{Behaviour, BrokerConfig, BrokerError, Limits};
 pub use self::console::ConsoleConfig;
 pub use self::dress::{Dress, Provider};
 pub use self::handle::Broker;
+pub use self::mail::MailConfig;
 pub use self::order_sheet::OrderSheet;
 pub use self::orders::Orders;
 pub use self::registration::{

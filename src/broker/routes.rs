@@ -15,15 +15,15 @@ use axum::routing::{get, options, post};
 use axum::{BoxError, Router};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Bytes;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::admin::{self, Admin};
+use super::body::{parsed, posted};
 use super::config::Limits;
-use super::feed::Feed;
 use super::dress::{self, Dress};
-use super::form::{Form, FormError};
+use super::feed::Feed;
+use super::form::Form;
 use super::grant::{Grants, Refused};
 use super::order_sheet::{OrderError, OrderSheet};
 use super::orders::{Fate, Foreman, Orders};
@@ -31,9 +31,8 @@ use super::service::{self, Page};
 use super::skew::SkewedClock;
 use super::stats::{Counters, add};
 use super::token::Issued;
+use crate::credential::generate;
 use crate::oauth::{ACCESS_TOKEN_TYPE, INTROSPECT_PATH, REVOKE_PATH, Refusal, TOKEN_PATH};
-
-const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// Marks an answer in whose place the connection is reset.
 #[derive(Clone, Copy)]
@@ -171,9 +170,20 @@ impl Endpoint {
             "type": "error",
             "status": status.as_u16(),
             "code": code,
+            "context_info": null,
+            "help_url": self.help_url(),
             "message": message,
+            "request_id": generate::key_id().unwrap_or_default(),
         });
         self.answer(status, body.to_string())
+    }
+
+    /// Where answers send people who want to know more.
+    pub(super) fn help_url(&self) -> String {
+        format!(
+            "{}/.well-known/oauth-authorization-server",
+            self.grants.issuer()
+        )
     }
 }
 
@@ -257,7 +267,7 @@ pub(super) fn is_for_token<B>(request: &http::Request<B>) -> bool {
 /// Answers a request for a token.
 pub(super) async fn token<B>(endpoint: &Endpoint, request: http::Request<B>) -> Response
 where
-    B: HttpBody,
+    B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let origin = request.headers().get(header::ORIGIN).cloned();
@@ -315,86 +325,6 @@ where
         response.extensions_mut().insert(Reset);
     }
     response
-}
-
-/// Reads the body of a request that posts a form.
-pub(super) async fn posted<B>(
-    endpoint: &Endpoint,
-    request: http::Request<B>,
-) -> Result<Zeroizing<Vec<u8>>, Refusal>
-where
-    B: HttpBody,
-    B::Error: Into<BoxError>,
-{
-    let (head, body) = request.into_parts();
-    if head.uri.query().is_some_and(|query| !query.is_empty()) {
-        return Err(Refusal::ParameterInQuery);
-    }
-    if !is_form(&head.headers) {
-        return Err(Refusal::UnsupportedContentType);
-    }
-    read_body(endpoint, body).await
-}
-
-/// Reads a form.
-pub(super) fn parsed(body: &[u8]) -> Result<Form<'_>, Refusal> {
-    Form::parse(body).map_err(|error| match error {
-        FormError::Duplicate => Refusal::DuplicateParameter,
-        FormError::Percent | FormError::Utf8 | FormError::Raw | FormError::TooMany => {
-            Refusal::MalformedForm
-        }
-    })
-}
-
-pub(super) async fn read_body<B>(
-    endpoint: &Endpoint,
-    body: B,
-) -> Result<Zeroizing<Vec<u8>>, Refusal>
-where
-    B: HttpBody,
-    B::Error: Into<BoxError>,
-{
-    let limit = endpoint.limits.max_body_bytes;
-    if body.size_hint().lower() > limit as u64 {
-        return Err(Refusal::BodyTooLarge);
-    }
-    let body = Limited::new(body, limit).collect();
-    let collected = tokio::time::timeout(endpoint.limits.body_timeout, body)
-        .await
-        .map_err(|_| Refusal::BodyTimeout)?
-        .map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Refusal::BodyTooLarge
-            } else {
-                Refusal::MalformedRequest
-            }
-        })?;
-    Ok(Zeroizing::new(collected.to_bytes().into()))
-}
-
-/// Is the body announced as a form, in UTF-8 and not compressed?
-fn is_form(headers: &HeaderMap) -> bool {
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return false;
-    }
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(only), None) = (types.next(), types.next()) else {
-        return false;
-    };
-    let Ok(text) = only.to_str() else {
-        return false;
-    };
-    let mut parts = text.split(';').map(str::trim);
-    let is_type = parts
-        .next()
-        .is_some_and(|media| media.eq_ignore_ascii_case(FORM_TYPE));
-    is_type
-        && parts.all(|parameter| match parameter.split_once('=') {
-            Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
-                value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-            }
-            _ => true,
-        })
 }
 
 /// Writes the answer by hand: nothing in it needs an escape.

@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::broker_mail::MailFlags;
 use super::broker_orders::OrderFlags;
 use super::broker_tls::TlsFlags;
 use super::{Exit, Failure};
@@ -51,6 +52,9 @@ pub(super) struct Flags {
 
     #[command(flatten)]
     tls: TlsFlags,
+
+    #[command(flatten)]
+    mail: MailFlags,
 
     /// The configuration file of the app to register.
     #[arg(
@@ -164,6 +168,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         directory,
         admin_secret: secrets.admin.clone().filter(|_| flags.admin),
         console: secrets.console(flags),
+        mail: flags.mail.config()?,
         behaviour: Behaviour {
             remembers_refused_jti: !flags.spare_refused_jti,
             rate_limit: flags.rate_limit.map(|per_s| RateLimit {
@@ -199,6 +204,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         | BrokerError::ConsoleNotLoopback(_)
         | BrokerError::Registry(_)
         | BrokerError::Directory(_)
+        | BrokerError::Mail(_)
         | BrokerError::Tls(_) => Failure::usage(error),
         _ => Failure::failed(error),
     })?;

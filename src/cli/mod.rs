@@ -10,6 +10,7 @@ mod app_flags;
 mod backends;
 mod bench;
 mod broker;
+mod broker_mail;
 mod broker_orders;
 mod broker_tls;
 mod capacity;

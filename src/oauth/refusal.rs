@@ -61,6 +61,8 @@ pub enum Refusal {
     InvalidScope,
     /// The token to be narrowed is not one, or not the client's.
     InvalidSubjectToken,
+    /// The token that names an actor is none, or not the app's.
+    InvalidActorToken,
     /// The resource to narrow a token to is not an address, or another one
     /// than before.
     InvalidResource,
@@ -183,7 +185,7 @@ impl Refusal {
 }
 
 /// The table, in the order of [`Refusal`]'s variants.
-const TABLE: [(Refusal, Row); 37] = [
+const TABLE: [(Refusal, Row); 38] = [
     (
         Refusal::AppNotAuthorized,
         row(
@@ -327,6 +329,10 @@ const TABLE: [(Refusal, Row); 37] = [
             "invalid_request",
             "The subject_token is not a valid access token",
         ),
+    ),
+    (
+        Refusal::InvalidActorToken,
+        whole("invalid_request", "The actor_token is not valid"),
     ),
     (
         Refusal::InvalidResource,

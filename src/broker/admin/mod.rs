@@ -20,13 +20,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::body::read_body;
 use super::directory::{AppRecord, Directory, DirectoryError, NewUser};
 use super::follow::Followed;
 use super::order_sheet::OrderSheet;
 use super::origin::Origins;
 use super::registration::{Access, Authentication};
 use super::registry::sha256;
-use super::routes::{Endpoint, bearer, read_body};
+use super::routes::{Endpoint, bearer};
 use super::stats::add;
 use super::terms::Scopes;
 use crate::credential::generate::RsaBits;

@@ -131,6 +131,12 @@ pub struct Notice {
     pub subject: String,
     /// The text.
     pub body: String,
+    /// When it was delivered, in seconds since the Unix epoch.
+    pub sent_at_s: Option<u64>,
+    /// How often delivery was begun.
+    pub attempts: u32,
+    /// Why it was not delivered.
+    pub error: Option<String>,
 }
 
 /// An app that was just created.

@@ -24,7 +24,8 @@ use serde_json::{Map, Value, json};
 
 pub use self::providers::Provider;
 use self::providers::{Audience, Carried, Demands, Life};
-use super::routes::{Endpoint, parsed, posted, read_body};
+use super::body::{parsed, posted, read_body};
+use super::routes::Endpoint;
 use super::token::{SubjectKind, Wish};
 use crate::signer::{Algorithm, PublicKey, verify};
 

@@ -151,3 +151,44 @@ fn apps_share_the_requests_by_their_weights() {
     // Tokens for users of all apps were granted: none was asked for by another app.
     assert_eq!(counts.keys().collect::<Vec<_>>(), ["answered"]);
 }
+
+#[test]
+fn a_scenario_orders_what_its_broker_does() {
+    const ORDERED: &str = r#"
+name = "ordered"
+[target.broker]
+tls = true
+[target.broker.behaviour]
+error_share = 0.25
+error_status = 502
+service_time = "constant:2ms"
+seed = 7
+[load]
+open = { per_s = 400 }
+connections = 8
+measure = "1s"
+warm_up = "0s"
+calibrate = "0s"
+"#;
+    for transport in ["lean", "hyper-h2"] {
+        let text = format!("{ORDERED}connect = {{ transport = \"{transport}\" }}\n");
+        let scenario = Scenario::from_toml(&text, Path::new("ordered.toml")).unwrap();
+        let plan = scenario.plan().unwrap();
+        let stop = AtomicBool::new(false);
+        let document = run(&plan, "test", &stop, &mut |_| ()).unwrap();
+        let broker = document.broker.as_ref().unwrap();
+        let (granted, failed) = (broker["granted"], broker["refused_BadGateway"]);
+        assert!(granted + failed > 200, "{transport}: {broker:?}");
+        // Five deviations of a binomial count.
+        let all = (granted + failed) as f64;
+        let off = (failed as f64 - all * 0.25).abs();
+        assert!(
+            off < 5.0 * (all * 0.25 * 0.75).sqrt(),
+            "{transport}: {broker:?}"
+        );
+        // The orders are part of the record.
+        let recorded = &document.scenario["target"]["broker"];
+        assert_eq!(recorded["behaviour"]["error_share"], 0.25);
+        assert_eq!(recorded["tls"], true);
+    }
+}
