@@ -191,7 +191,8 @@ impl Client {
                     if wait > self.retry.longest_pause {
                         return Err(FetchError::refused(&answer, attempt));
                     }
-                    tokio::time::sleep(wait.mul_f64(1.0 + SPREAD * self.dice.roll())).await;
+                    let spread = wait.mul_f64(SPREAD * self.dice.roll());
+                    tokio::time::sleep(wait.saturating_add(spread)).await;
                     pause = (pause * 2).min(self.retry.longest_pause);
                     attempt += 1;
                 }
