@@ -31,12 +31,10 @@ pub fn now_ns() -> u64 {
 pub fn wall_ns() -> u64 {
     // Through the C library, as other programs ask: a library that is loaded
     // before it may tell another time.
-    nix::time::ClockId::CLOCK_REALTIME
-        .now()
-        .map_or(0, |time| {
-            let seconds = u64::try_from(time.tv_sec()).unwrap_or_default();
-            seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or_default()
-        })
+    nix::time::ClockId::CLOCK_REALTIME.now().map_or(0, |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or_default();
+        seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or_default()
+    })
 }
 
 /// Wakes one thread at moments of the monotonic clock.

@@ -180,7 +180,9 @@ mod tests {
 
     #[test]
     fn a_proxy_reads_whole_urls_or_is_tunnelled_through() {
-        let proxy = Proxy::of("http://127.0.0.1:3128").unwrap().with_login("n:s3cret");
+        let proxy = Proxy::of("http://127.0.0.1:3128")
+            .unwrap()
+            .with_login("n:s3cret");
         for (url, target, is_told) in [
             ("http://h/t?q", "http://h/t?q", true),
             ("https://h/t?q", "/t?q", false),

@@ -149,7 +149,9 @@ impl Limits {
     #[must_use]
     pub fn of_all_parts(&self) -> Duration {
         let parts = [self.dns, self.connect, self.tls, self.first_byte, self.body];
-        parts.into_iter().fold(Duration::ZERO, Duration::saturating_add)
+        parts
+            .into_iter()
+            .fold(Duration::ZERO, Duration::saturating_add)
     }
 }
 

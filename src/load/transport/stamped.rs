@@ -111,8 +111,7 @@ impl Stamped {
         let control = &mut self.control;
         let (count, stamp) = self.io.try_io(Interest::READABLE, || {
             let mut parts = [IoSliceMut::new(room)];
-            let message =
-                recvmsg::<()>(fd, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
+            let message = recvmsg::<()>(fd, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
             let stamp = message.cmsgs().ok().and_then(|mut all| {
                 all.find_map(|part| match part {
                     ControlMessageOwned::ScmTimestampns(time) => Some(time),
@@ -138,11 +137,7 @@ impl Io {
         }
     }
 
-    fn try_io<T>(
-        &self,
-        interest: Interest,
-        act: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
+    fn try_io<T>(&self, interest: Interest, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         match self {
             Self::Tcp(tcp) => tcp.try_io(interest, act),
             Self::Unix(unix) => unix.try_io(interest, act),

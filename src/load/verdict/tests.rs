@@ -1,6 +1,7 @@
 use super::*;
 use crate::record::{
-    Accounts, ConnectionFacts, CpuTime, GeneratorHealth, Latencies, OutcomeStages, Packed, Phases, SigningFacts,
+    Accounts, ConnectionFacts, CpuTime, GeneratorHealth, Latencies, OutcomeStages, Packed, Phases,
+    SigningFacts,
 };
 
 fn of(values_us: &[(u64, usize)]) -> Histogram {

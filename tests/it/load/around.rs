@@ -89,7 +89,10 @@ fn a_broker_that_is_killed_and_started_again_is_an_outage() {
         let slice = &open.slices[slice];
         slice.outcomes.iter().any(|of| of.outcome == "answered")
     };
-    assert!(was_answered(0) && was_answered(open.slices.len() - 1), "{outcomes:?}");
+    assert!(
+        was_answered(0) && was_answered(open.slices.len() - 1),
+        "{outcomes:?}"
+    );
 }
 
 /// Runs a shell script as root of namespaces of its own, if that is allowed.
@@ -176,7 +179,11 @@ fn a_name_that_moves_is_followed_by_whoever_asks_again() {
     for asks_again in [true, false] {
         let own = folder.path().join(asks_again.to_string());
         fs::create_dir(&own).unwrap();
-        let mut flags = flags("http://endpoint.test:18080/oauth2/token", "2s", &own.join("r"));
+        let mut flags = flags(
+            "http://endpoint.test:18080/oauth2/token",
+            "2s",
+            &own.join("r"),
+        );
         flags.push("--no-keep-alive".into());
         if asks_again {
             flags.push("--resolve-each-time".into());
@@ -194,7 +201,10 @@ fn a_name_that_moves_is_followed_by_whoever_asks_again() {
         counts.push(left.matches("0300007F:46A0").count());
     }
     assert!(counts[0] > 50, "asked again: {counts:?}");
-    assert!(counts[1] <= 1, "asked once, but for who listens: {counts:?}");
+    assert!(
+        counts[1] <= 1,
+        "asked once, but for who listens: {counts:?}"
+    );
 }
 
 #[test]
@@ -206,7 +216,12 @@ fn results_that_the_disk_does_not_take_are_still_printed() {
     fs::write(older.join("result.json"), "{\"schema_version\": 1}").unwrap();
     // The system refuses files of more than two blocks of 512 bytes.
     let output = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 2; exec \"$@\"", "sh", PROGRAM])
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 2; exec \"$@\"",
+            "sh",
+            PROGRAM,
+        ])
         .args(flags(&target.url(), "500ms", results.path()))
         .output()
         .unwrap();
@@ -239,7 +254,11 @@ fn a_full_disk_is_found_out_and_the_record_is_still_printed() {
         find "$folder" -type f -name '*.tmp' >&2
         kill $broker
     "#;
-    let flags = flags("http://127.0.0.1:18080/oauth2/token", "500ms", folder.path());
+    let flags = flags(
+        "http://127.0.0.1:18080/oauth2/token",
+        "500ms",
+        folder.path(),
+    );
     let mut arguments = vec![PROGRAM, CONFIG, folder.path().to_str().unwrap()];
     arguments.extend(flags.iter().map(String::as_str));
     let Some(output) = apart(script, &arguments) else {
@@ -248,7 +267,10 @@ fn a_full_disk_is_found_out_and_the_record_is_still_printed() {
     let (_, open) = document(&output);
     assert_eq!(open.accounts.answered, 100);
     let words = String::from_utf8_lossy(&output.stderr);
-    assert!(words.contains("exit 3") && words.contains("result.json"), "{words}");
+    assert!(
+        words.contains("exit 3") && words.contains("result.json"),
+        "{words}"
+    );
     let is_clean = words.lines().all(|line| !line.ends_with(".tmp"));
     assert!(is_clean, "{words}");
 }
@@ -304,7 +326,10 @@ fn a_wall_clock_that_steps_moves_assertions_and_nothing_else() {
         assert!(open.accounts.answered > 300, "{:?}", open.accounts);
         let measured_ns = document.steps[0].phases.measured_ns;
         assert!(measured_ns <= 3_000_000_000, "{measured_ns}");
-        let found = open.health.wall_step_ns.abs_diff(by.unsigned_abs() * 1_000_000_000);
+        let found = open
+            .health
+            .wall_step_ns
+            .abs_diff(by.unsigned_abs() * 1_000_000_000);
         assert!(found < 500_000_000, "{:?}", open.health);
         let codes: Vec<_> = open
             .soundness
@@ -318,7 +343,13 @@ fn a_wall_clock_that_steps_moves_assertions_and_nothing_else() {
         assert!(response.max().unwrap() < Duration::from_secs(3));
         let lag = open.answered().unwrap().receive_lag.open();
         assert!(lag.max().is_none_or(|lag| lag < Duration::from_secs(3)));
-        let expiries: Vec<i64> = target.last.lock().unwrap().iter().map(|r| expiry(r)).collect();
+        let expiries: Vec<i64> = target
+            .last
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|r| expiry(r))
+            .collect();
         let first = expiry(&target.requests.lock().unwrap()[0]);
         let moved = expiries.last().unwrap() - first;
         assert!((by..by + 60).contains(&moved), "{moved} s, {by} s expected");
@@ -390,6 +421,10 @@ fn a_slow_body_does_not_slow_the_schedule_down() {
         assert!(begun.elapsed() < Duration::from_secs(15));
         assert_eq!(measured.accounts.scheduled, 50);
         let found = counts(&measured);
-        assert_eq!(found.get("timed_out_body"), Some(&50), "{kind:?}: {found:?}");
+        assert_eq!(
+            found.get("timed_out_body"),
+            Some(&50),
+            "{kind:?}: {found:?}"
+        );
     }
 }

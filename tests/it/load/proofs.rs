@@ -92,7 +92,10 @@ fn a_target_that_freezes_yields_the_computed_quantiles() {
         let found = response.quantile(q).unwrap();
         let least = closed_form(&freezes, measure, q);
         let seen = seen(&served, q);
-        assert!(found >= least.mul_f64(0.97), "p{q}: {found:?} is below {least:?}");
+        assert!(
+            found >= least.mul_f64(0.97),
+            "p{q}: {found:?} is below {least:?}"
+        );
         assert!(
             (found.as_secs_f64() / seen.as_secs_f64() - 1.0).abs() <= 0.03,
             "p{q}: {found:?} is not {seen:?}, by {freezes:?}"

@@ -81,7 +81,9 @@ impl SecureTarget {
         let builder = if asks_for_client {
             let mut roots = RootCertStore::empty();
             roots.add(authority().der().clone()).unwrap();
-            let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+            let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+                .build()
+                .unwrap();
             builder.with_client_cert_verifier(verifier)
         } else {
             builder.with_no_client_auth()

@@ -1,20 +1,21 @@
 //! By TLS, a proxy, a socket or a name: the same outcomes with each transport.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use mintmark::load::open::{OpenMeasured, OpenPlan};
+use mintmark::load::open::{OpenMeasured, OpenPlan, run_open};
 use mintmark::load::transport::{Kind, Limits, Proxy, Tls};
 use mintmark::record::{Packed, Stages};
 
 use super::secure::{SecureTarget, certificate, trust};
 use super::target::{Act, Target, ok, request_length};
-use super::{all, counts, plan, run};
+use super::{all, counts, plan, population_of, run};
 
 const KINDS: [Kind; 3] = [Kind::Lean, Kind::Hyper, Kind::Reqwest];
 
@@ -103,7 +104,10 @@ fn sessions_are_resumed_or_not_as_the_plan_says() {
             if kind != Kind::Reqwest {
                 let opened = measured.opened;
                 assert_eq!(opened.connections, 20);
-                assert_eq!((opened.tls_resumed, opened.tls_full), (resumed as u64, full as u64));
+                assert_eq!(
+                    (opened.tls_resumed, opened.tls_full),
+                    (resumed as u64, full as u64)
+                );
             }
         }
     }
@@ -111,8 +115,18 @@ fn sessions_are_resumed_or_not_as_the_plan_says() {
 
 #[test]
 fn a_certificate_that_is_wrong_is_a_failure_of_tls() {
-    let expired = || (SecureTarget::with(certificate("localhost", true), false), trust(false));
-    let other_name = || (SecureTarget::with(certificate("elsewhere", false), false), trust(false));
+    let expired = || {
+        (
+            SecureTarget::with(certificate("localhost", true), false),
+            trust(false),
+        )
+    };
+    let other_name = || {
+        (
+            SecureTarget::with(certificate("elsewhere", false), false),
+            trust(false),
+        )
+    };
     let unknown = || {
         let stranger = rcgen::generate_simple_self_signed(["x".to_owned()]).unwrap();
         let tls = Tls {
@@ -131,7 +145,11 @@ fn a_certificate_that_is_wrong_is_a_failure_of_tls() {
             };
             let measured = run(&plan, &target.url());
             let found = counts(&measured);
-            assert_eq!(found.get("tls_failed"), Some(&20), "{number} {kind:?}: {found:?}");
+            assert_eq!(
+                found.get("tls_failed"),
+                Some(&20),
+                "{number} {kind:?}: {found:?}"
+            );
         }
     }
 }
@@ -183,8 +201,10 @@ fn pass(
             let head = text.split("\r\n\r\n").next().unwrap().to_owned();
             heads.lock().unwrap().push(head.clone());
             let is_known = login.is_none_or(|login| {
-                head.to_ascii_lowercase()
-                    .contains(&format!("proxy-authorization: {}", login.to_ascii_lowercase()))
+                head.to_ascii_lowercase().contains(&format!(
+                    "proxy-authorization: {}",
+                    login.to_ascii_lowercase()
+                ))
             });
             if !is_known {
                 client.write_all(
@@ -228,7 +248,10 @@ fn a_proxy_is_told_the_whole_url_or_asked_for_a_tunnel() {
                 proxy: way(&proxy),
                 ..twenty(kind)
             };
-            only("answered", &run(&plain, "http://endpoint.test/oauth2/token"));
+            only(
+                "answered",
+                &run(&plain, "http://endpoint.test/oauth2/token"),
+            );
             assert!(
                 proxy.heads()[0].starts_with("POST http://endpoint.test/oauth2/token HTTP/1.1"),
                 "{kind:?}: {:?}",
@@ -349,7 +372,10 @@ fn an_endpoint_that_takes_no_connection_is_given_up_in_time() {
 #[test]
 fn an_endpoint_that_says_nothing_about_tls_is_given_up_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("https://localhost:{}/t", silent.local_addr().unwrap().port());
+    let url = format!(
+        "https://localhost:{}/t",
+        silent.local_addr().unwrap().port()
+    );
     for kind in KINDS {
         let plan = OpenPlan {
             connections: 20,
@@ -367,6 +393,36 @@ fn an_endpoint_that_says_nothing_about_tls_is_given_up_in_time() {
             _ => "timed_out_tls",
         };
         only(expected, &run(&plan, &url));
+    }
+}
+
+#[test]
+fn a_request_that_the_peer_does_not_take_is_given_up_in_time() {
+    // More than the kernel keeps for a peer that does not read.
+    let scope = BTreeMap::from([("scope".to_owned(), "x".repeat(16 << 20))]);
+    let population = population_of("private_key_jwt", &scope);
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/t", deaf.local_addr().unwrap());
+    for kind in KINDS {
+        let plan = OpenPlan {
+            transport: kind,
+            connections: 2,
+            limits: Limits {
+                write: Duration::from_millis(300),
+                first_byte: Duration::from_secs(1),
+                ..Limits::each(Duration::from_secs(20))
+            },
+            ..plan(20.0, Duration::from_millis(100))
+        };
+        let stop = AtomicBool::new(false);
+        let measured = run_open(&plan, &url, &population, &[], &stop, |_| ()).unwrap();
+        let expected = match kind {
+            // It does not tell writing from waiting.
+            Kind::Reqwest => "timed_out_first_byte",
+            _ => "timed_out_write",
+        };
+        let expected = BTreeMap::from([(expected.to_owned(), 2)]);
+        assert_eq!(counts(&measured), expected, "{kind:?}");
     }
 }
 
