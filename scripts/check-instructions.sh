@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Counts the instructions that a request costs the lean transport, in user
-# space, and fails above the limit. A run of some seconds less a run of one,
-# over the requests that it sent more: what starting costs cancels out. Counts
-# do not depend on how busy the machine is.
+# space, and fails above the limit. Counted is the thread that sends, from its
+# runtime to its histograms, in a run of some seconds less a run of one, over the
+# requests that were sent more: what starting costs cancels out. Counts depend
+# little on how busy the machine is.
 #
 # Needs valgrind and nginx (Debian); says so and passes where they are absent.
 set -euo pipefail
@@ -57,7 +58,7 @@ until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do kill -0 "$server"; do
 
 # Prints "instructions requests".
 count() {
-  valgrind --tool=callgrind --callgrind-out-file=/dev/null "$binary" load --saturate \
+  valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='mintmark::load::crew::LaneParts::run' "$binary" load --saturate \
     --transport "$transport" --signing repeat --url "http://127.0.0.1:$port/oauth2/token" \
     --config tests/fixtures/keys/app-config.json --user 1 --connections 64 \
     --duration "$1" --warm-up 0s --slice 1h --calibrate 0s --json --results "$work/results" \

@@ -212,8 +212,9 @@ impl Tally {
         let mut target = service;
         let before = lag.max(self.debt_ns);
         self.debt_ns = lag.max(self.debt_ns.min(lag + connections));
-        // Requests end in another order than they were sent in, by a little.
-        if before.saturating_mul(2) > connections {
+        // Requests end in another order than they were sent in, by a little:
+        // half as much again would be more than disorder.
+        if before.saturating_add(before / 4) > connections {
             generator += connections;
             connections = 0;
         }

@@ -219,7 +219,7 @@ mod tests {
         let bodies = [
             r#"{"access_token":"abc","expires_in":3}"#,
             r#"{"access_token":"xyz-._~+/=","expires_in":3}"#,
-            r##"{"access_token":"!# ","expires_in":3}"##,
+            r#"{"access_token":"!# ","expires_in":3}"#,
             "{\"access_token\":\"\u{7f}\",\"expires_in\":3}",
             r#"{"access_token":"","expires_in":3}"#,
             r#"{"access_token":"a"b","expires_in":3}"#,

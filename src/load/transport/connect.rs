@@ -21,6 +21,7 @@ use tokio_rustls::rustls::HandshakeKind;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::answer::MAX_HEAD_BYTES;
+use super::deadline::after;
 use super::endpoint::{Endpoint, Proxy};
 use super::stamped::Stamped;
 use super::tls::Tls;
@@ -35,6 +36,8 @@ pub struct Connector {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     limits: Limits,
     resolves_each_time: bool,
+    /// Does a proxy let everything through, reading nothing?
+    tunnels: bool,
     /// The addresses that were found, and whose turn it is.
     addresses: RefCell<(Vec<SocketAddr>, usize)>,
 }
@@ -64,6 +67,8 @@ impl Connector {
             None
         };
         Ok(Self {
+            // Without TLS a proxy speaks HTTP/1.1 itself.
+            tunnels: endpoint.is_tls() || protocols.contains(&&b"h2"[..]),
             endpoint,
             tls,
             limits,
@@ -130,7 +135,7 @@ impl Connector {
             // Without it a request in two segments waits for an acknowledgement.
             stream.set_nodelay(true).map_err(failed)?;
             if let Some(proxy) = &self.endpoint.proxy
-                && self.endpoint.is_tls()
+                && self.tunnels
             {
                 tunnel(&mut stream, proxy, &self.endpoint).await?;
             }
@@ -333,7 +338,7 @@ async fn within<T>(
     stage: Stage,
     work: impl Future<Output = T>,
 ) -> Result<T, Outcome> {
-    let stage_at = Instant::now() + limit;
+    let stage_at = after(limit);
     let (at, outcome) = if stage_at <= whole_at {
         (stage_at, Outcome::TimedOutWhile(stage))
     } else {

@@ -107,6 +107,13 @@ impl Deadline {
     }
 }
 
+/// Returns the moment after `limit`; a limit of ages is no limit.
+pub(super) fn after(limit: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(limit)
+        .unwrap_or_else(|| now + Duration::from_nanos(FAR_AHEAD_NS))
+}
+
 /// A hundred years; clocks overflow at some hundred.
 const FAR_AHEAD_NS: u64 = 100 * 365 * 86_400 * 1_000_000_000;
 
@@ -155,6 +162,7 @@ mod tests {
         deadline.set(now_ns(), Stage::Body, Duration::MAX);
         assert_eq!(look(&mut deadline).await, None);
         assert!(deadline.whole_at() > Instant::now());
+        assert!(after(Duration::MAX) > after(Duration::from_secs(1)));
     }
 
     async fn look(deadline: &mut Deadline) -> Option<Outcome> {

@@ -28,6 +28,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::{MAX_BODY_BYTES, Reading, retry_after};
 use super::connect::{Connector, Stream, outcome_of as outcome_of_io};
+use super::deadline::after;
 use super::{Limits, Reply, Timings, Transport};
 use crate::load::pacer::now_ns;
 use crate::oauth::Form;
@@ -140,7 +141,7 @@ impl Hyper {
         timings: &mut Timings,
     ) -> Result<(u16, Option<Duration>, Bytes), Outcome> {
         let limits = *self.connector.limits();
-        let whole_at = Instant::now() + limits.whole;
+        let whole_at = after(limits.whole);
         let (response, facts, clock) = match &mut self.sender {
             Sender::H1(slot) => {
                 if slot.as_ref().is_none_or(|open| open.sender.is_closed()) {
@@ -246,16 +247,16 @@ async fn h2(
 
 /// The time-outs of one request.
 struct Clock {
-    limits: Limits,
-    begun: Instant,
+    write_at: Instant,
+    first_byte_at: Instant,
     whole_at: Instant,
 }
 
 impl Clock {
     fn new(limits: &Limits, whole_at: Instant) -> Self {
         Self {
-            limits: *limits,
-            begun: Instant::now(),
+            write_at: after(limits.write),
+            first_byte_at: after(limits.first_byte),
             whole_at,
         }
     }
@@ -266,7 +267,7 @@ impl Clock {
         stage: Stage,
         work: impl Future<Output = T>,
     ) -> Result<T, Outcome> {
-        let stage_at = Instant::now() + limit;
+        let stage_at = after(limit);
         let (at, outcome) = if stage_at <= self.whole_at {
             (stage_at, Outcome::TimedOutWhile(stage))
         } else {
@@ -283,10 +284,9 @@ impl Clock {
         facts: &Facts,
     ) -> Result<Response<Incoming>, Outcome> {
         let mut sending = std::pin::pin!(sending);
-        let write_at = self.begun + self.limits.write;
-        let last_at = (self.begun + self.limits.first_byte).min(self.whole_at);
-        if write_at < last_at {
-            match timeout_at(write_at, &mut sending).await {
+        let last_at = self.first_byte_at.min(self.whole_at);
+        if self.write_at < last_at {
+            match timeout_at(self.write_at, &mut sending).await {
                 Ok(response) => return response.map_err(|error| outcome_of(&error)),
                 Err(_) if facts.is_stuck.get() => {
                     return Err(Outcome::TimedOutWhile(Stage::Write));

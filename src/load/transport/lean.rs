@@ -212,7 +212,9 @@ struct Request {
     /// The head up to what differs per request.
     head: Zeroizing<Vec<u8>>,
     bytes: Zeroizing<Vec<u8>>,
-    /// Where the assertion stands, once there was a request.
+    /// Where what stands before the assertion begins, and where the assertion
+    /// is, once there was a request.
+    before_at: usize,
     assertion: Range<usize>,
 }
 
@@ -239,6 +241,7 @@ impl Request {
         Self {
             head: Zeroizing::new(head.as_bytes().to_vec()),
             bytes: Zeroizing::default(),
+            before_at: 0,
             assertion: 0..0,
         }
     }
@@ -257,7 +260,7 @@ impl Request {
         let (start, end) = (self.assertion.start, self.assertion.end);
         // The length in the head is that of the assertion as well.
         if self.assertion.len() == assertion.len()
-            && self.bytes[..start].ends_with(before)
+            && self.bytes[self.before_at..start] == *before
             && self.bytes[end..] == *after
         {
             self.bytes[start..end].copy_from_slice(assertion);
@@ -274,6 +277,7 @@ impl Request {
             )
             .expect("writing to a vector does not fail");
         }
+        self.before_at = self.bytes.len();
         self.bytes.extend_from_slice(before);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(assertion);
@@ -393,5 +397,39 @@ fn unless_passed<T>(cx: &mut Context<'_>, deadline: &mut Deadline) -> Poll<Resul
     match deadline.poll_passed(cx) {
         Some(outcome) => Poll::Ready(Err(outcome)),
         None => Poll::Pending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::population::fake;
+    use crate::load::transport::{Endpoint, Limits, Tls};
+
+    #[test]
+    fn a_request_is_the_same_whatever_was_sent_before() {
+        let connector = Connector::new(
+            Endpoint::of("http://localhost/t").unwrap(),
+            &Tls::default(),
+            &[],
+            Limits::each(Duration::from_secs(1)),
+            false,
+        )
+        .unwrap();
+        let app = fake::member(1, 1.0).app;
+        let assertions: [&[u8]; 4] = [b"a.b.c", b"d.e.f", b"longer.than.those", b""];
+        for first in assertions {
+            for second in assertions {
+                let mut used = Request::new(&connector, true);
+                used.lay_out(app.form(), first);
+                used.lay_out(app.form(), second);
+                let mut fresh = Request::new(&connector, true);
+                fresh.lay_out(app.form(), second);
+                assert_eq!(used.bytes(), fresh.bytes());
+                let text = String::from_utf8(fresh.bytes().to_vec()).unwrap();
+                let (head, body) = text.split_once("\r\n\r\n").unwrap();
+                assert!(head.ends_with(&format!("content-length: {}", body.len())));
+            }
+        }
     }
 }

@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::{MAX_BODY_BYTES, Reading, retry_after};
 use super::connect::{ConnectorError, outcome_of as outcome_of_io};
+use super::deadline::after;
 use super::{Endpoint, Limits, Reply, Timings, Tls, Transport};
 use crate::load::pacer::now_ns;
 use crate::oauth::Form;
@@ -56,7 +57,7 @@ impl Reqwest {
         let mut client = reqwest::Client::builder()
             .user_agent(concat!("mintmark/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(if endpoint.is_tls() {
-                limits.connect + limits.tls
+                limits.connect.saturating_add(limits.tls)
             } else {
                 limits.connect
             })
@@ -119,14 +120,13 @@ impl Reqwest {
         request: reqwest::RequestBuilder,
         timings: &mut Timings,
     ) -> Result<(Outcome, Option<Duration>), Outcome> {
-        let begun = Instant::now();
-        let whole_at = begun + self.limits.whole;
-        let first_by = begun + self.limits.first_byte;
+        let whole_at = after(self.limits.whole);
+        let first_by = after(self.limits.first_byte);
         let mut response = by(first_by, whole_at, Stage::FirstByte, request.send())
             .await?
             .map_err(|error| outcome_of(&error))?;
         timings.first_byte_ns = Some(now_ns());
-        let body_at = Instant::now() + self.limits.body;
+        let body_at = after(self.limits.body);
         let status = response.status().as_u16();
         let later = response.headers().get(RETRY_AFTER).and_then(|value| {
             let date = response.headers().get(DATE).map(HeaderValue::as_bytes);

@@ -271,7 +271,9 @@ fn a_full_disk_is_found_out_and_the_record_is_still_printed() {
         words.contains("exit 3") && words.contains("result.json"),
         "{words}"
     );
-    let is_clean = words.lines().all(|line| !line.ends_with(".tmp"));
+    let is_clean = words
+        .lines()
+        .all(|line| Path::new(line).extension().is_none_or(|end| end != "tmp"));
     assert!(is_clean, "{words}");
 }
 

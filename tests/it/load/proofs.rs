@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mintmark::load::open::OpenPlan;
 use mintmark::load::verdict::judge;
-use mintmark::record::{Culprit, RunDocument, Validity};
+use mintmark::record::{Culprit, Packed, RunDocument, Stages, Validity};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::target::{Act, Target, ok};
@@ -101,9 +101,16 @@ fn a_target_that_freezes_yields_the_computed_quantiles() {
             "p{q}: {found:?} is not {seen:?}, by {freezes:?}"
         );
     }
-    // Requests waited for a frozen target, with or without a connection.
+    // Requests waited for a frozen target, with or without a connection. What
+    // a busy machine made the generator late by is its own, and known.
+    let mean = |of: fn(&Stages) -> &Packed| {
+        let all = all(&measured, of);
+        all.mean().unwrap_or_default().as_secs_f64()
+    };
+    let late = mean(|stages| &stages.generator_lag) + mean(|stages| &stages.receive_lag);
+    let own = late / mean(|stages| &stages.response);
     let blame = measured.blame;
-    assert!(blame.target + blame.connections > 0.75, "{blame:?}");
+    assert!(blame.generator <= own + 0.15, "{blame:?}, {own} late");
 }
 
 #[test]

@@ -1,20 +1,21 @@
 //! By TLS, a proxy, a socket or a name: the same outcomes with each transport.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use mintmark::load::open::{OpenMeasured, OpenPlan};
+use mintmark::load::open::{OpenMeasured, OpenPlan, run_open};
 use mintmark::load::transport::{Kind, Limits, Proxy, Tls};
 use mintmark::record::{Packed, Stages};
 
 use super::secure::{SecureTarget, certificate, trust};
 use super::target::{Act, Target, ok, request_length};
-use super::{all, counts, plan, run};
+use super::{all, counts, plan, population_of, run};
 
 const KINDS: [Kind; 3] = [Kind::Lean, Kind::Hyper, Kind::Reqwest];
 
@@ -392,6 +393,36 @@ fn an_endpoint_that_says_nothing_about_tls_is_given_up_in_time() {
             _ => "timed_out_tls",
         };
         only(expected, &run(&plan, &url));
+    }
+}
+
+#[test]
+fn a_request_that_the_peer_does_not_take_is_given_up_in_time() {
+    // More than the kernel keeps for a peer that does not read.
+    let scope = BTreeMap::from([("scope".to_owned(), "x".repeat(16 << 20))]);
+    let population = population_of("private_key_jwt", &scope);
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/t", deaf.local_addr().unwrap());
+    for kind in KINDS {
+        let plan = OpenPlan {
+            transport: kind,
+            connections: 2,
+            limits: Limits {
+                write: Duration::from_millis(300),
+                first_byte: Duration::from_secs(1),
+                ..Limits::each(Duration::from_secs(20))
+            },
+            ..plan(20.0, Duration::from_millis(100))
+        };
+        let stop = AtomicBool::new(false);
+        let measured = run_open(&plan, &url, &population, &[], &stop, |_| ()).unwrap();
+        let expected = match kind {
+            // It does not tell writing from waiting.
+            Kind::Reqwest => "timed_out_first_byte",
+            _ => "timed_out_write",
+        };
+        let expected = BTreeMap::from([(expected.to_owned(), 2)]);
+        assert_eq!(counts(&measured), expected, "{kind:?}");
     }
 }
 
