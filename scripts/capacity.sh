@@ -8,6 +8,9 @@
 # take longer than 50 ms follows from theory (Erlang 1909). Each search has
 # other starts.
 #
+# On a machine that is busy with other things, run it under `chrt -r 5`: broker
+# and generator need some percent of a processor, and need them in time.
+#
 # QUICK=1 halves the looks; BINARY names another program, OUT another file than
 # results/capacity-<date>.txt.
 set -euo pipefail
@@ -63,11 +66,12 @@ theory=$(awk 'BEGIN {
 
 {
   echo "scripts/capacity.sh $searches, $(date -u +%Y-%m-%dT%H:%MZ), $("$binary" --version), $(nproc) processors"
+  echo "scheduling: $(chrt -p $$ 2>/dev/null | sed 's/.*current //' | paste -sd, - || echo unknown)"
   echo "M/D/1, 5 ms, p99 < 50 ms: theory $theory/s"
   for ((i = 1; i <= searches; i++)); do
     echo
     echo "search $i, load average $(cut -d' ' -f1-3 /proc/loadavg)"
-    "$binary" capacity "$work/capacity.toml" $quick ${SEEDED:+--seed "$i"} | tee "$work/search.txt" || true
+    "$binary" capacity "$work/capacity.toml" $quick --seed "$i" --results "$work/results" | tee "$work/search.txt" || true
     sed -n 's/^sustains \([0-9.,]*\)\/s.*/\1/p' "$work/search.txt" | tr -d , |
       awk -v theory="$theory" '{ printf "  %+.1f %% of theory\n", ($1 / theory - 1) * 100 }'
   done

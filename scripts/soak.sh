@@ -61,7 +61,9 @@ wait "$pid" || status=$?
       printf "resident set, every second: %d samples over %d s, the last %d counted\n", NR, second[NR], size * blocks
       printf "  first %d KiB, at a fifth %d KiB, last %d KiB; from %d to %d KiB after that\n", kib[1], kib[first], kib[NR], least, most
       printf "  slope %+.3f KiB/s, 95 %% bounds %+.3f to %+.3f KiB/s\n", slope, slope - half, slope + half
-      printf "  over an hour that is %+.1f %%, at most %+.1f %%\n", slope * 3600 / my * 100, (slope + half) * 3600 / my * 100
+      printf "  means of the blocks, KiB:"
+      for (b = 0; b < blocks; b++) printf " %d", y[b]
+      printf "\n  over an hour that is %+.1f %%, at most %+.1f %%\n", slope * 3600 / my * 100, (slope + half) * 3600 / my * 100
     }' "$work/samples.txt"
   echo
   cat "$work/report.txt" | grep -v '^The record is in' || true

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::broker_orders::OrderFlags;
+use super::broker_tls::TlsFlags;
 use super::{Exit, Failure};
 use crate::broker::directory::Directory;
 use crate::broker::token::LIFE_S;
@@ -33,7 +34,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[command(after_help = "Examples:\n  \
     mintmark broker --write-config app.json --user 12345\n  \
     mintmark broker --app app.json --public-key public.pem --listen 127.0.0.1:8080\n  \
-    mintmark broker --registry apps.db\n\n\
+    mintmark broker --registry apps.db\n  \
+    mintmark broker --write-config app.json --tls --write-certificate broker.pem\n\n\
     The first line of output is the broker's address.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Flags {
@@ -41,16 +43,19 @@ pub(super) struct Flags {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 
-    /// Allow an address that is not a loopback one. Secrets and tokens then
-    /// cross the network in the clear.
+    /// Allow an address that is not a loopback one without TLS. Secrets and
+    /// tokens then cross the network in the clear.
     #[arg(long)]
     insecure_http: bool,
+
+    #[command(flatten)]
+    tls: TlsFlags,
 
     /// The configuration file of the app to register.
     #[arg(
         long,
         value_name = "FILE",
-        required_unless_present_any = ["write_config", "registry"],
+        required_unless_present_any = ["write_config", "registry", "admin"],
         conflicts_with = "write_config"
     )]
     app: Option<PathBuf>,
@@ -70,8 +75,9 @@ pub(super) struct Flags {
     registry: Option<PathBuf>,
 
     /// Serve the registry for administration at /admin/v1 (JSON, described
-    /// by /admin/v1/openapi.json); the secret is printed at the start.
-    #[arg(long, requires = "registry")]
+    /// by /admin/v1/openapi.json); the secret is printed at the start. Without
+    /// --registry it lives in memory, as long as the broker.
+    #[arg(long)]
     admin: bool,
 
     /// The size of the generated key: 2048, 3072 or 4096 bits.
@@ -131,13 +137,17 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         (None, Some(path)) => Some(generated(path, flags.bits)?),
         (None, None) => None,
     };
-    let directory = flags.registry.as_deref().map(Directory::open).transpose();
-    let directory = directory.map_err(Failure::usage)?.map(Arc::new);
+    let directory = match &flags.registry {
+        Some(path) => Some(Directory::open(path)),
+        None => flags.admin.then(Directory::in_memory),
+    };
+    let directory = directory.transpose().map_err(Failure::usage)?.map(Arc::new);
     let admin_secret = flags.admin.then(generate::passphrase).transpose();
     let admin_secret = admin_secret.map_err(Failure::failed)?;
     let config = BrokerConfig {
         listen: flags.listen,
         allow_non_loopback: flags.insecure_http,
+        tls: flags.tls.certificate(),
         users: users(flags, app.as_ref())?,
         apps: app.iter().cloned().collect(),
         directory,
@@ -173,11 +183,17 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         )
     };
     let broker = Broker::start(config).map_err(|error| match error {
-        BrokerError::NotLoopback(_) | BrokerError::Registry(_) | BrokerError::Directory(_) => {
-            Failure::usage(error)
-        }
+        BrokerError::NotLoopback(_)
+        | BrokerError::Registry(_)
+        | BrokerError::Directory(_)
+        | BrokerError::Tls(_) => Failure::usage(error),
         _ => Failure::failed(error),
     })?;
+    if let Some(path) = &flags.tls.write_certificate {
+        let pem = broker.certificate_pem().unwrap_or_default();
+        std::fs::write(path, pem)
+            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    }
     announce(flags, app.as_ref(), admin_secret.as_ref(), &broker).map_err(Failure::failed)?;
     waiting.block_on(async {
         loop {
@@ -299,6 +315,7 @@ fn announce(
             "enterprise_id": app.map(|app| &app.enterprise_id),
             "key_id": app.and_then(|app| app.keys.first()).map(|key| &key.kid),
             "registry": flags.registry,
+            "certificate_pem": broker.certificate_pem(),
             "admin_secret": admin_secret.map(Secret::expose),
             "config": flags.app.as_ref().or(flags.write_config.as_ref()),
             "pid": std::process::id(),
@@ -323,6 +340,12 @@ fn summarise(stats: &Stats) {
         stats.requests,
         stats.connections
     );
+    if stats.handshake_errors > 0 {
+        eprintln!(
+            "mintmark: on {} connections no TLS was agreed",
+            stats.handshake_errors
+        );
+    }
     if stats.accept_errors > 0 {
         eprintln!(
             "mintmark: {} times no connection could be accepted; raise the limit of open files (ulimit -n)",

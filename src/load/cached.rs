@@ -98,10 +98,15 @@ impl Caching {
         caching
     }
 
+    /// Is the token of call number `index` forgotten first?
+    pub fn forgets(&self, index: u64) -> bool {
+        self.plan.forgets(index)
+    }
+
     /// Begins call number `index`; says whether an assertion was signed for
     /// it ahead, since it was known to ask the endpoint.
     pub fn begin(&self, index: u64, purpose: &Purpose, subject: &Subject) -> bool {
-        let forgets = self.plan.forgets(index);
+        let forgets = self.forgets(index);
         if forgets {
             self.cache.forget(purpose, subject);
         }

@@ -118,6 +118,9 @@ impl LaneParts {
                     Work::Closed {
                         next: self.number as u64,
                         step: self.threads as u64,
+                        left: plan.count.map_or(u64::MAX, |count| {
+                            share_of(count, self.number as u64, self.threads as u64)
+                        }),
                     },
                     *think,
                 ),
@@ -262,6 +265,11 @@ pub(super) enum Signal {
     Finish(u64),
     /// Leave what has not ended.
     GiveUp,
+}
+
+/// Deals `count` out to `threads` in turn; returns what thread `number` gets.
+fn share_of(count: u64, number: u64, threads: u64) -> u64 {
+    count / threads + u64::from(number < count % threads)
 }
 
 /// Returns when the schedule begins; `None` if it was over before.

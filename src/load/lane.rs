@@ -65,7 +65,12 @@ pub(super) enum Work {
     /// They are due at given times, in nanoseconds from the beginning.
     Scheduled(Box<Peekable<Starts>>),
     /// They are due when a connection is free: the closed model.
-    Closed { next: u64, step: u64 },
+    Closed {
+        next: u64,
+        step: u64,
+        /// Requests still to come, of those that count.
+        left: u64,
+    },
 }
 
 /// A request that is due.
@@ -263,11 +268,12 @@ impl Lane {
             return Poll::Ready(Some(job));
         }
         let ends_ns = queue.ends_ns;
-        if let Work::Closed { next, step } = &mut queue.work {
+        if let Work::Closed { next, step, left } = &mut queue.work {
             let due_ns = now.saturating_sub(self.origin_ns);
-            if due_ns >= ends_ns {
+            if due_ns >= ends_ns || *left == 0 {
                 return Poll::Ready(None);
             }
+            *left -= u64::from(self.tally.borrow().counts(due_ns));
             let start = Start {
                 index: *next,
                 due_ns,

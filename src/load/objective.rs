@@ -29,7 +29,8 @@ pub struct Objective {
 const USUAL_ERRORS: f64 = 0.001;
 
 /// Counts of one slice, as far as an objective asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// Requests that were due.
     pub requests: u64,

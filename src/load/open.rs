@@ -94,10 +94,10 @@ pub fn run_open(
 ) -> Result<OpenMeasured, OpenError> {
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let lanes = lanes_of(plan, threads);
-    let ready = Prepared::new(plan, population, &lanes)?;
     let caching = plan
         .cache
         .map(|cache| Arc::new(Caching::new(cache, population)));
+    let ready = Prepared::new(plan, population, &lanes)?;
     let live: Vec<Arc<Live>> = (0..threads).map(|_| Arc::default()).collect();
     let (signals, listening) = watch::channel(Signal::Wait);
     let (report, reports) = mpsc::channel();
@@ -163,7 +163,11 @@ pub fn run_open(
             broker_tids,
             stop,
         }
-        .pass(&mut tell, || gather(&mut collector));
+        .pass(
+            &mut tell,
+            || gather(&mut collector),
+            || running.iter().all(thread::ScopedJoinHandle::is_finished),
+        );
         let ended_ns = now_ns();
         if watched.was_stopped {
             let _ = signals.send(Signal::Finish(ended_ns));

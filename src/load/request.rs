@@ -4,6 +4,7 @@
 //! However often it was sent, it is counted once, from its intended start.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -72,15 +73,16 @@ impl Lane {
         let (member, subject) = self.population.pick(job.start.index);
         let purpose = self.population.members()[member].app.purpose();
         let began_ns = now_ns();
-        let is_signed_for = caching.begin(job.start.index, purpose, subject);
+        let mut is_signed_for = caching.begin(job.start.index, purpose, subject);
         let mut fetched = None;
         let way = caching
             .call(purpose, subject, async || {
+                // A token that others forget while it is on its way is fetched
+                // again, and what was signed ahead serves once.
+                let has_source = std::mem::take(&mut is_signed_for);
                 let mut tried = Tried::default();
                 let reply = loop {
-                    let reply = self
-                        .attempt(job, &mut tried, transport, is_signed_for)
-                        .await;
+                    let reply = self.attempt(job, &mut tried, transport, has_source).await;
                     match self.pause_before(tried.attempts + 1, &reply) {
                         Some(pause) => tokio::time::sleep(pause).await,
                         None => break reply,
@@ -115,6 +117,9 @@ impl Lane {
             ..Parts::default()
         };
         self.record(job, &outcome, &parts);
+        // A token that was found is no reason to let others wait: nothing in
+        // such a call has given way to them.
+        tokio::task::yield_now().await;
         // No connection has failed.
         Outcome::Cached
     }
@@ -216,6 +221,11 @@ impl Lane {
 
     /// Throws the assertion of a request away that is not to be sent.
     pub(super) async fn discard(&self, index: u64) {
+        // For a call that was to find a token nothing was signed.
+        let is_signed_for = |caching: &Arc<Caching>| caching.forgets(index);
+        if !self.caching.as_ref().is_none_or(is_signed_for) {
+            return;
+        }
         if self.source.now(|source| source.discard(index)).is_none() {
             self.source
                 .later(async |source| source.discard(index))

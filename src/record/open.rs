@@ -282,7 +282,7 @@ impl CacheFacts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotationFacts {
-    /// When each new key was in use, from the start of warm-up.
+    /// When each new key was in use, from the start of the load.
     pub replaced_at_ns: Vec<u64>,
     /// The longest time from then until nobody used the old key any more.
     pub longest_drain_ns: u64,

@@ -19,6 +19,7 @@ use crate::load::arrival::{Arrival, Rate, Spacing};
 use crate::load::assertions::Mode;
 use crate::load::open::{Model, OpenPlan, Retries};
 use crate::load::transport::{Kind, Limits, Proxy, Tls};
+use crate::load::{Ages, CachePlan};
 use crate::units::Span;
 
 /// When requests start, whatever happens to those before.
@@ -132,6 +133,33 @@ pub struct Retry {
     pub honour_retry_after: Option<bool>,
 }
 
+/// How tokens are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keeping {
+    /// The share of calls that are to find a token, 0 to 1. The others forget
+    /// theirs and ask the endpoint.
+    pub hits: f64,
+    /// How long a token is kept; as long as those of the embedded broker, or
+    /// an hour, if not given.
+    #[schemars(with = "Option<String>")]
+    pub token_life: Option<Span>,
+    /// How old tokens are at the beginning: `spread` or `equal`.
+    #[schemars(with = "Option<String>")]
+    pub ages: Option<Ages>,
+}
+
+/// How tokens are kept, as resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct KeepingPlan {
+    /// The share of calls that are to find a token.
+    pub hits: f64,
+    /// How long a token is kept.
+    pub token_life: Span,
+    /// How old tokens are at the beginning.
+    pub ages: Ages,
+}
+
 /// A load at a given rate, with nothing left open.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OpenLoadPlan {
@@ -159,6 +187,9 @@ pub struct OpenLoadPlan {
     pub retry: Option<Retry>,
     /// The exponent of Zipf's law over subjects.
     pub zipf: Option<f64>,
+    /// How tokens are kept, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<KeepingPlan>,
     /// Time for the calibration against a null target.
     pub calibrate: Span,
 }
@@ -349,6 +380,12 @@ impl OpenLoadPlan {
                     .map_or(Duration::from_millis(250), |s| s.0),
                 longest_pause: retry.longest_pause.map_or(Duration::from_secs(60), |s| s.0),
                 honours_retry_after: retry.honour_retry_after.unwrap_or(true),
+            }),
+            cache: self.cache.map(|cache| CachePlan {
+                hits: cache.hits,
+                token_life: cache.token_life.0,
+                ages: cache.ages,
+                seed: self.seed,
             }),
             ..OpenPlan::new(model)
         })

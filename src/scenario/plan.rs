@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::RateLimited;
 use super::open::OpenLoadPlan;
+use super::{AppShare, DropOld, RateLimited};
+use crate::broker::OrderSheet;
 use crate::load::objective::Objective;
 use crate::record::Habits;
 use crate::signer::Algorithm;
@@ -63,6 +64,12 @@ pub enum TargetPlan {
         /// How long its tokens live, if not about an hour.
         #[serde(skip_serializing_if = "Option::is_none")]
         token_life: Option<Span>,
+        /// Does it speak TLS?
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        tls: bool,
+        /// How slow, full or broken it pretends to be.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        behaviour: Option<Box<OrderSheet>>,
     },
     /// An endpoint somewhere.
     Url {
@@ -86,6 +93,9 @@ pub enum CredentialPlan {
         apps: usize,
         /// The apps' shares of requests; equal shares if empty.
         weights: Vec<f64>,
+        /// How their keys are replaced under load, if they are.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rotate: Option<RotatePlan>,
     },
     /// An app's configuration file.
     Config {
@@ -96,6 +106,17 @@ pub enum CredentialPlan {
         /// The file that holds the passphrase.
         passphrase_file: Option<PathBuf>,
     },
+    /// Several apps, each with a configuration file.
+    Several(Vec<AppShare>),
+}
+
+/// How keys are replaced, as resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RotatePlan {
+    /// The time between two replacements.
+    pub every: Span,
+    /// When the endpoint drops an old key.
+    pub drop_old: DropOld,
 }
 
 /// A comparison of backends.

@@ -2,11 +2,13 @@
 
 use std::num::NonZeroUsize;
 
-use super::open::{OpenLoadPlan, RatePlan};
+use super::open::{KeepingPlan, OpenLoadPlan, RatePlan};
 use super::plan::{ComparePlan, LoadPlan, Plan, StepPlan, TargetPlan};
 use super::resolve_credentials::credential_plan;
-use super::{Scenario, ScenarioError, Target};
+use super::{BrokerTarget, Scenario, ScenarioError, Target};
+use crate::broker::OrderSheet;
 use crate::load::arrival::Spacing;
+use crate::load::assertions::Mode;
 use crate::oauth::endpoint_of;
 use crate::record::Habits;
 use crate::signer::Algorithm;
@@ -38,6 +40,9 @@ const MAX_CONNECTIONS: usize = 60_000;
 /// Enough to know a ceiling to some percent.
 const CALIBRATE: Span = Span::from_millis(2_000);
 
+/// How long most providers' tokens live.
+const TOKEN_LIFE: Span = Span::from_millis(3_600_000);
+
 /// Users of an embedded broker, as in a small test enterprise.
 const USERS: usize = 100;
 
@@ -53,13 +58,6 @@ impl Scenario {
             field: field.to_owned(),
             found,
             expected: expected.to_owned(),
-        };
-        let is_name = |name: &str| {
-            !name.is_empty()
-                && name.len() <= 64
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         };
         if !is_name(&self.name) {
             return Err(wrong(
@@ -117,13 +115,7 @@ impl Scenario {
                 return Err(wrong(field, span.to_string(), "more than nothing"));
             }
         }
-        if !self.steps.is_empty() && self.load.open.is_some() {
-            return Err(wrong(
-                "step",
-                "given with the open model".into(),
-                "none: its connections have no habits",
-            ));
-        }
+        self.check_steps(&target, load.open.is_some(), &wrong)?;
         Ok(Plan {
             name: self.name.clone(),
             description: self.description.clone(),
@@ -150,11 +142,76 @@ impl Scenario {
         })
     }
 
+    /// Refuses what does not go with steps.
+    fn check_steps(
+        &self,
+        target: &TargetPlan,
+        is_open: bool,
+        wrong: &impl Fn(&str, String, &str) -> ScenarioError,
+    ) -> Result<(), ScenarioError> {
+        if !is_open && self.load.cache.is_some() {
+            return Err(wrong(
+                "load.cache",
+                "given with steps".into(),
+                "none: their habits say what is kept",
+            ));
+        }
+        if !self.steps.is_empty() && self.load.open.is_some() {
+            return Err(wrong(
+                "step",
+                "given with the open model".into(),
+                "none: its connections have no habits",
+            ));
+        }
+        if !self.steps.is_empty() && matches!(target, TargetPlan::Broker { tls: true, .. }) {
+            return Err(wrong(
+                "target.broker.tls",
+                "true with steps".into(),
+                "false: workers with habits trust the system's certificates alone",
+            ));
+        }
+        Ok(())
+    }
+
     /// The pause between two calls of a worker with habits; without steps it
     /// is the open plan's.
     fn think_of_steps(&self) -> Option<Span> {
         let closed = self.load.closed.as_ref()?;
         closed.think.filter(|_| !self.steps.is_empty())
+    }
+
+    /// Resolves how tokens are kept.
+    fn keeping(
+        &self,
+        wrong: &impl Fn(&str, String, &str) -> ScenarioError,
+    ) -> Result<Option<KeepingPlan>, ScenarioError> {
+        let Some(cache) = self.load.cache else {
+            return Ok(None);
+        };
+        if !(0.0..=1.0).contains(&cache.hits) {
+            return Err(wrong("load.cache.hits", cache.hits.to_string(), "0 to 1"));
+        }
+        if matches!(self.signing.mode, Some(Mode::Preminted | Mode::Repeat)) {
+            return Err(wrong(
+                "signing.mode",
+                "given with load.cache".into(),
+                "inline or mint: nobody knows which calls will ask",
+            ));
+        }
+        let of_broker = self.target.broker.as_ref().and_then(|b| b.token_life);
+        let token_life = cache.token_life.or(of_broker).unwrap_or(TOKEN_LIFE);
+        if token_life.0.is_zero() {
+            return Err(wrong(
+                "load.cache.token_life",
+                token_life.to_string(),
+                "more than nothing",
+            ));
+        }
+        Ok(Some(KeepingPlan {
+            hits: cache.hits,
+            token_life,
+            ages: cache.ages.unwrap_or_default(),
+        }))
     }
 
     fn open_plan(
@@ -210,6 +267,7 @@ impl Scenario {
             count: load.count,
             retry: load.retry.clone(),
             zipf: load.zipf,
+            cache: self.keeping(wrong)?,
             calibrate: load.calibrate.unwrap_or(CALIBRATE),
         })))
     }
@@ -247,6 +305,8 @@ fn target_plan(
                     "whole seconds, at least one",
                 ));
             }
+            let behaviour = behaviour_of(broker.as_ref(), wrong)?;
+            let tls = broker.as_ref().and_then(|broker| broker.tls);
             match users.unwrap_or(USERS) {
                 0 => Err(wrong("target.broker.users", "0".into(), "at least 1")),
                 users => Ok(TargetPlan::Broker {
@@ -254,10 +314,45 @@ fn target_plan(
                     threads,
                     rate_limit: broker.as_ref().and_then(|broker| broker.rate_limit),
                     token_life,
+                    tls: tls.unwrap_or(false),
+                    behaviour,
                 }),
             }
         }
     }
+}
+
+/// May a text be part of a folder's name?
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// Checks what an embedded broker is told to do.
+fn behaviour_of(
+    broker: Option<&BrokerTarget>,
+    wrong: &impl Fn(&str, String, &str) -> ScenarioError,
+) -> Result<Option<Box<OrderSheet>>, ScenarioError> {
+    let Some((broker, sheet)) =
+        broker.and_then(|broker| Some((broker, broker.behaviour.as_ref()?)))
+    else {
+        return Ok(None);
+    };
+    sheet.check().map_err(|error| {
+        let field = format!("target.broker.behaviour.{}", error.field);
+        wrong(&field, error.found, error.expected)
+    })?;
+    if broker.rate_limit.is_some() && sheet.rate_limit.is_some() {
+        let place = "target.broker.behaviour.rate_limit";
+        return Err(wrong(
+            place,
+            "given twice".into(),
+            "one rate_limit of the broker",
+        ));
+    }
+    Ok(Some(Box::new(sheet.clone())))
 }
 
 #[cfg(test)]

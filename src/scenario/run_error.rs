@@ -2,6 +2,7 @@
 
 use crate::bench::BenchError;
 use crate::broker::BrokerError;
+use crate::broker::registry::RegistryError;
 use crate::credential::generate::GenerateError;
 use crate::credential::{ContainerError, CredentialError};
 use crate::load::LoadError;
@@ -27,6 +28,12 @@ pub enum RunError {
     /// The key cannot be opened.
     #[error("the key cannot be opened")]
     Key(#[from] ContainerError),
+    /// Several apps, and none of them.
+    #[error("there is no app, expected at least one credentials.app")]
+    NoApp,
+    /// The embedded broker does not take a replaced key.
+    #[error("a key could not be replaced at the embedded broker")]
+    Registry(#[from] RegistryError),
     /// The broker did not start.
     #[error("the embedded broker did not start")]
     Broker(#[from] BrokerError),
@@ -63,6 +70,12 @@ pub enum RunError {
     /// The key has no public half to register.
     #[error("the key does not carry its public half, expected an RSA key")]
     NoPublicKey,
+    /// The thread that replaces keys could not be started.
+    #[error("cannot start the thread that replaces keys")]
+    Rotate(#[source] std::io::Error),
+    /// A thread died, which is a defect of this program.
+    #[error("the thread that replaces keys panicked; please report it with the scenario")]
+    RotationPanic,
     /// The plan could not be encoded.
     #[error("the record could not be encoded")]
     Encode(#[source] serde_json::Error),

@@ -116,9 +116,12 @@ impl Stage {
         let name = backend_name(plan, signing);
         let registry = Registry::compiled();
         let backend = registry.get(&name)?;
-        let weights: &[f64] = match &plan.credentials {
-            CredentialPlan::Generate { weights, .. } => weights,
-            CredentialPlan::Config { .. } => &[],
+        let weights: Vec<f64> = match &plan.credentials {
+            CredentialPlan::Generate { weights, .. } => weights.clone(),
+            CredentialPlan::Config { .. } => Vec::new(),
+            CredentialPlan::Several(apps) => {
+                apps.iter().map(|app| app.weight.unwrap_or(1.0)).collect()
+            }
         };
         let first = (&self.credential, &self.key, &self.subjects);
         let all = std::iter::once(first).chain(

@@ -4,18 +4,23 @@
 //! started that knows the app and its users. Nothing is signed or sent here.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::AppShare;
 use super::plan::{CredentialPlan, Plan, TargetPlan};
 use super::run_error::RunError;
 use super::runner::Event;
 use crate::assertion::Subject;
 use crate::broker::{
-    AppRegistration, Behaviour, Broker, BrokerConfig, RateLimit, UserRegistration,
+    AppRegistration, Behaviour, Broker, BrokerConfig, Certificate, RateLimit, UserRegistration,
 };
 use crate::credential::generate::{self, RsaBits};
-use crate::credential::{Credential, PassphraseSource, Sealing, Source, load};
+use crate::credential::{
+    Credential, PassphraseSource, Sealing, Source, Warning as CredentialWarning, load,
+};
+use crate::load::open::OpenPlan;
 use crate::oauth::Profile;
 use crate::record::Warning;
 use crate::signer::PrivateKey;
@@ -46,47 +51,14 @@ pub(super) struct Other {
 impl Stage {
     pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
         let profile = Profile::find(&plan.profile)?;
-        let mut others = Vec::new();
-        let (credential, warnings) = match &plan.credentials {
-            CredentialPlan::Generate { bits, apps, .. } => {
-                tell(Event::Generating { bits: *bits });
-                let bits = RsaBits::try_from(*bits)?;
-                for _ in 1..*apps {
-                    // Their keys are opened once, so that no derivation is due.
-                    let credential = generate::app_config(bits, None)?.credential()?;
-                    let key = Arc::new(credential.key.open()?);
-                    others.push(Other {
-                        credential,
-                        key,
-                        subjects: Vec::new(),
-                    });
-                }
-                let config = generate::app_config(bits, Some(Sealing::CONSOLE))?;
-                (config.credential()?, Vec::new())
-            }
-            CredentialPlan::Config {
-                path,
-                passphrase_env,
-                passphrase_file,
-            } => {
-                let passphrase = match (passphrase_env, passphrase_file) {
-                    (Some(name), _) => PassphraseSource::Env(name.clone()),
-                    (_, Some(path)) => PassphraseSource::Path(path.clone()),
-                    _ => PassphraseSource::Config,
-                };
-                load(&Source::Config {
-                    path: path.clone(),
-                    passphrase,
-                })?
-            }
-        };
+        let (credential, mut others, warnings) = apps(plan, tell)?;
         let key = Arc::new(credential.key.open()?);
         let (broker, url, subjects) = match &plan.target {
             TargetPlan::Url { url, users } => {
-                let subjects = if users.is_empty() {
-                    vec![default_subject(&credential)]
-                } else {
-                    users.iter().map(Subject::user).collect()
+                let subjects = match &plan.credentials {
+                    CredentialPlan::Several(shares) => subjects_of(plan, &shares[0], &credential),
+                    _ if users.is_empty() => vec![default_subject(&credential)],
+                    _ => users.iter().map(Subject::user).collect(),
                 };
                 (None, url.clone(), subjects)
             }
@@ -95,6 +67,8 @@ impl Stage {
                 threads,
                 rate_limit,
                 token_life,
+                tls,
+                behaviour,
             } => {
                 let ids: Vec<String> = (0..*users).map(|i| (1_000_000 + i).to_string()).collect();
                 let mut apps = vec![registration(&credential, &key)?];
@@ -110,21 +84,26 @@ impl Stage {
                         other.subjects.push(Subject::user(id));
                     }
                 }
+                let sheet = behaviour.as_deref().cloned().unwrap_or_default();
+                let limit = rate_limit.map(|limit| RateLimit {
+                    per_s: limit.per_s,
+                    burst: limit.burst,
+                });
                 let broker = Broker::start(BrokerConfig {
                     apps,
                     users: registered,
                     threads: *threads,
                     behaviour: Behaviour {
-                        rate_limit: rate_limit.map(|limit| RateLimit {
-                            per_s: limit.per_s,
-                            burst: limit.burst,
-                        }),
+                        rate_limit: limit.or(sheet.rate_limit),
+                        remembers_refused_jti: !sheet.spare_refused_jti,
                         token_life_s: token_life.map_or_else(
                             || Behaviour::default().token_life_s,
                             |life| life.0.as_secs()..=life.0.as_secs(),
                         ),
                         ..Behaviour::default()
                     },
+                    orders: sheet.orders(),
+                    tls: tls.then_some(Certificate::SelfSigned),
                     ..BrokerConfig::default()
                 })?;
                 tell(Event::BrokerStarted { url: broker.url() });
@@ -147,9 +126,18 @@ impl Stage {
         })
     }
 
-    /// Returns the member of an answer that holds the token.
-    pub fn token_field(&self) -> String {
-        self.profile.response.token.clone()
+    /// Completes a plan by what is known of the endpoint: where its answers
+    /// hold the token, and the certificate of an embedded broker.
+    pub fn engine(&self, plan: OpenPlan) -> OpenPlan {
+        let mut engine = OpenPlan {
+            token_field: self.profile.response.token.clone(),
+            ..plan
+        };
+        let own = self.broker.as_ref().and_then(Broker::certificate_pem);
+        if let (Some(own), None) = (own, &engine.tls.trusted_pem) {
+            engine.tls.trusted_pem = Some(own.as_bytes().to_vec());
+        }
+        engine
     }
 
     pub fn broker_threads(&self) -> &[i32] {
@@ -171,7 +159,101 @@ impl Stage {
     }
 }
 
-fn registration(credential: &Credential, key: &PrivateKey) -> Result<AppRegistration, RunError> {
+/// Reads or makes the apps: the first, and the others with their subjects as far
+/// as these are known without a broker.
+fn apps(
+    plan: &Plan,
+    tell: &mut dyn FnMut(Event),
+) -> Result<(Credential, Vec<Other>, Vec<CredentialWarning>), RunError> {
+    let mut others = Vec::new();
+    let (first, warnings) = match &plan.credentials {
+        CredentialPlan::Generate { bits, apps, .. } => {
+            tell(Event::Generating { bits: *bits });
+            let bits = RsaBits::try_from(*bits)?;
+            for _ in 1..*apps {
+                // Their keys are opened once, so that no derivation is due.
+                let credential = generate::app_config(bits, None)?.credential()?;
+                let key = Arc::new(credential.key.open()?);
+                others.push(Other {
+                    credential,
+                    key,
+                    subjects: Vec::new(),
+                });
+            }
+            let config = generate::app_config(bits, Some(Sealing::CONSOLE))?;
+            (config.credential()?, Vec::new())
+        }
+        CredentialPlan::Config {
+            path,
+            passphrase_env,
+            passphrase_file,
+        } => read(path, passphrase_env.as_ref(), passphrase_file.as_ref())?,
+        CredentialPlan::Several(shares) => {
+            let mut apps = Vec::new();
+            let mut warnings = Vec::new();
+            for share in shares {
+                let (env, file) = (
+                    share.passphrase_env.as_ref(),
+                    share.passphrase_file.as_ref(),
+                );
+                let (credential, remarks) = read(&share.config, env, file)?;
+                warnings.extend(remarks);
+                apps.push(credential);
+            }
+            let mut apps = apps.into_iter();
+            let first = apps.next().ok_or(RunError::NoApp)?;
+            for (credential, share) in apps.zip(&shares[1..]) {
+                let key = Arc::new(credential.key.open()?);
+                let subjects = subjects_of(plan, share, &credential);
+                others.push(Other {
+                    credential,
+                    key,
+                    subjects,
+                });
+            }
+            (first, warnings)
+        }
+    };
+    Ok((first, others, warnings))
+}
+
+/// Reads an app's configuration file.
+fn read(
+    path: &Path,
+    passphrase_env: Option<&String>,
+    passphrase_file: Option<&PathBuf>,
+) -> Result<(Credential, Vec<CredentialWarning>), RunError> {
+    let passphrase = match (passphrase_env, passphrase_file) {
+        (Some(name), _) => PassphraseSource::Env(name.clone()),
+        (_, Some(path)) => PassphraseSource::Path(path.clone()),
+        _ => PassphraseSource::Config,
+    };
+    Ok(load(&Source::Config {
+        path: path.to_owned(),
+        passphrase,
+    })?)
+}
+
+/// Returns whom one of several apps asks for: its own users, those of the
+/// target, or whom its file speaks for.
+fn subjects_of(plan: &Plan, share: &AppShare, credential: &Credential) -> Vec<Subject> {
+    let of_target: &[String] = match &plan.target {
+        TargetPlan::Url { users, .. } => users,
+        TargetPlan::Broker { .. } => &[],
+    };
+    let users = share.users.as_deref().unwrap_or(of_target);
+    if users.is_empty() {
+        vec![default_subject(credential)]
+    } else {
+        users.iter().map(Subject::user).collect()
+    }
+}
+
+/// Describes an app to an embedded broker, with one key.
+pub(super) fn registration(
+    credential: &Credential,
+    key: &PrivateKey,
+) -> Result<AppRegistration, RunError> {
     let public = key.public_key().ok_or(RunError::NoPublicKey)?;
     let secret = credential
         .client_secret

@@ -1,3 +1,5 @@
+//! Do starts lie where rate, spacing and seed say?
+
 use proptest::prelude::*;
 
 use super::*;

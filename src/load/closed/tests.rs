@@ -1,3 +1,5 @@
+//! Does a closed loop count what it should, and end when it should?
+
 use std::convert::Infallible;
 
 use super::*;

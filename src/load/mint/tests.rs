@@ -1,3 +1,5 @@
+//! Does every source sign each start for its own moment and subject?
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 

@@ -1,3 +1,5 @@
+//! Does a run blame who is to blame?
+
 use super::*;
 use crate::record::{
     Accounts, ConnectionFacts, CpuTime, GeneratorHealth, Latencies, OutcomeStages, Packed, Phases,

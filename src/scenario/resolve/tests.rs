@@ -1,3 +1,5 @@
+//! Are defaults resolved, and contradictions refused with their field?
+
 use std::path::Path;
 
 use super::*;
@@ -47,6 +49,9 @@ fn the_schema_knows_every_field_that_a_scenario_may_have() {
         "keep_alive",
         "calibrate",
         "step",
+        "behaviour",
+        "service_time",
+        "spare_refused_jti",
     ] {
         assert!(schema.contains(&format!("\"{field}\"")), "{field}");
     }
@@ -77,7 +82,8 @@ fn a_minimal_scenario_has_every_default() {
         CredentialPlan::Generate {
             bits: 2048,
             apps: 1,
-            weights: Vec::new()
+            weights: Vec::new(),
+            rotate: None
         }
     );
     assert_eq!(plan.backend, None);
@@ -125,6 +131,20 @@ fn contradictions_are_refused_with_the_field() {
         (
             "[target]\nbroker = { token_life = \"1500ms\" }\n",
             "target.broker.token_life",
+        ),
+        ("[target]\nbroker = { tls = true }\n", "target.broker.tls"),
+        (
+            "[target.broker.behaviour]\nerror_share = 2.0\n",
+            "target.broker.behaviour.error_share",
+        ),
+        (
+            "[target.broker.behaviour]\nqueue = true\n",
+            "target.broker.behaviour.queue",
+        ),
+        (
+            "[target.broker]\nrate_limit = { per_s = 1, burst = 1 }\n\
+             behaviour = { rate_limit = { per_s = 2, burst = 1 } }\n",
+            "target.broker.behaviour.rate_limit",
         ),
     ] {
         let text = format!("{MINIMAL}{added}");

@@ -14,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub enum Act {
     /// Writes these bytes.
     Write(Vec<u8>),
+    /// Writes the first to every so-manieth request, and the second to others.
+    Alternate(usize, Vec<u8>, Vec<u8>),
     /// Writes these bytes and closes the connection.
     WriteAndClose(Vec<u8>),
     /// Writes one byte after the other, with pauses.
@@ -148,13 +150,19 @@ struct Kept {
 }
 
 impl Kept {
-    fn keep(&self, request: Vec<u8>) {
-        self.served.lock().unwrap().push(Instant::now());
+    /// Keeps a request; returns its number, from 0.
+    fn keep(&self, request: Vec<u8>) -> usize {
+        let number = {
+            let mut served = self.served.lock().unwrap();
+            served.push(Instant::now());
+            served.len() - 1
+        };
         let mut requests = self.requests.lock().unwrap();
         if requests.len() < 10 {
             requests.push(request.clone());
         }
         *self.last.lock().unwrap() = Some(request);
+        number
     }
 }
 
@@ -167,9 +175,17 @@ async fn serve(mut stream: TcpStream, act: Act, kept: Kept) {
         }
         while let Some(length) = request_length(&input) {
             let request: Vec<u8> = input.drain(..length).collect();
-            kept.keep(request);
+            let number = kept.keep(request);
             match &act {
                 Act::Write(bytes) | Act::Begin(bytes) => {
+                    stream.write_all(bytes).await.unwrap_or(());
+                }
+                Act::Alternate(each, first, others) => {
+                    let bytes = if number.is_multiple_of(*each) {
+                        first
+                    } else {
+                        others
+                    };
                     stream.write_all(bytes).await.unwrap_or(());
                 }
                 Act::WriteAndClose(bytes) => {
