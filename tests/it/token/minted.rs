@@ -9,7 +9,9 @@ use mintmark::broker::Broker;
 use mintmark::clock::SystemClock;
 use mintmark::credential::AppConfig;
 use mintmark::oauth::Profile;
-use mintmark::signer::{Algorithm, Job, MintConfig, Registry, SignError, Signer};
+use mintmark::signer::{
+    Algorithm, Job, LoneCaller, MintConfig, Registry, SignError, Signer,
+};
 use mintmark::token::{App, Client, Exchange, FetchError, KeyRing, Retry, SigningKey};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -80,7 +82,10 @@ impl Stage {
         };
         let kid = credential.key_id.as_deref();
         let key = SigningKey::of_signer(Arc::new(signer), kid, Algorithm::Rs256)
-            .minted(MintConfig::with_threads(1))
+            .minted(MintConfig {
+                lone: LoneCaller::HandsOver,
+                ..MintConfig::with_threads(1)
+            })
             .unwrap();
         let ring = Arc::new(KeyRing::new(key));
         let url = broker.token_url();
