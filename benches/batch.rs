@@ -6,6 +6,10 @@
 //! best window shows what the code can do, the median what it did, and the
 //! ratios are taken within each round, so that both sides saw the same clock.
 //!
+//! Every vector path of the engine that the processor has is a row, whether it
+//! is the one that would run or not. `OPENSSL_ia32cap=:~0x200000` takes AVX-512
+//! IFMA away from AWS-LC, to see what the AVX2 path is worth where there is none.
+//!
 //! `cargo bench --bench batch -- [--rounds N] [--only BITS]`
 #![allow(
     clippy::cast_possible_truncation,
@@ -18,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mintmark::clock::thread_cpu;
-use mintmark::signer::batch::{self, Batch};
+use mintmark::signer::batch::{self, Batch, Path};
 use mintmark::signer::{Algorithm, Backend, Job, PrivateKey, Registry, Signer};
 
 /// The processor time of a window.
@@ -46,7 +50,9 @@ fn main() {
     for bits in [2048, 3072, 4096] {
         if only.is_none_or(|only| only == bits) {
             compare(bits, rounds);
-            partial(bits, rounds / 2);
+            for path in vector_paths() {
+                partial(path, bits, rounds / 2);
+            }
         }
     }
 }
@@ -108,12 +114,14 @@ impl Arm {
 
 /// Lets every arm sign for a window, there and back, `rounds` times.
 ///
-/// Returns how many vector multiplications a second the core did in each
-/// round; zeros where it has none.
-fn alternate(arms: &mut [Arm], rounds: usize) -> Vec<f64> {
-    let mut rates = Vec::new();
+/// Returns how many multiplications a second the core did on each path in each
+/// round.
+fn alternate(arms: &mut [Arm], rounds: usize) -> Vec<Vec<f64>> {
+    let mut rates = vec![Vec::new(); vector_paths().len()];
     for round in 0..rounds {
-        rates.push(batch::multiplier_rate(WINDOW, 1).unwrap_or_default());
+        for (path, rates) in vector_paths().into_iter().zip(&mut rates) {
+            rates.extend(batch::multiplier_rate(path, WINDOW, 1));
+        }
         let order: Vec<usize> = if round % 2 == 0 {
             (0..arms.len()).collect()
         } else {
@@ -133,21 +141,29 @@ fn compare(bits: usize, rounds: usize) {
     let (loaded, refused) = registry.agreeing(&registry.names(), &key, Algorithm::Rs256);
     let mut arms: Vec<Arm> = loaded
         .iter()
+        .filter(|loaded| loaded.name != "batch")
         .map(|loaded| {
             let together = loaded.signer.batch_width();
             Arm::new(&loaded.name, loaded.signer.clone(), together)
         })
         .collect();
-    let blinded = Batch::detect().blinded();
-    if let Ok(signer) = blinded.load(&key, Algorithm::Rs256) {
-        let together = signer.batch_width();
-        arms.push(Arm::new("batch, blinded", signer, together));
+    for path in vector_paths() {
+        for backend in [Batch::on(path), Batch::on(path).blinded()] {
+            let name = if backend.is_blinded() {
+                format!("{}, blinded", name(path))
+            } else {
+                name(path)
+            };
+            let signer = backend.load(&key, Algorithm::Rs256).unwrap();
+            let together = signer.batch_width();
+            arms.push(Arm::new(&name, signer, together));
+        }
     }
     let rates = alternate(&mut arms, rounds);
 
     println!("\nRS256, {bits} bits, one thread, {rounds} rounds; signatures a second");
     println!(
-        "  {:<16} {:>8} {:>8} {:>8}   {:>7} {:>7} {:>15}",
+        "  {:<20} {:>8} {:>8} {:>8}   {:>7} {:>7} {:>15}",
         "backend", "best", "median", "mean", "x best", "x round", "quartiles"
     );
     let reference = arms.iter().find(|arm| arm.name == REFERENCE).unwrap();
@@ -159,7 +175,7 @@ fn compare(bits: usize, rounds: usize) {
             .map(|(own, other)| own / other)
             .collect();
         println!(
-            "  {:<16} {:>8.0} {:>8.0} {:>8.0}   {:>7.2} {:>7.2} {:>7.2}-{:<7.2}",
+            "  {:<20} {:>8.0} {:>8.0} {:>8.0}   {:>7.2} {:>7.2} {:>7.2}-{:<7.2}",
             arm.name,
             arm.best(),
             quantile(&arm.speeds, 0.5),
@@ -171,53 +187,58 @@ fn compare(bits: usize, rounds: usize) {
         );
     }
     for refused in refused {
-        println!("  {:<16} refused: {}", refused.name, refused.reason);
+        println!("  {:<20} refused: {}", refused.name, refused.reason);
     }
-    let batch = arms.iter().find(|arm| arm.name == "batch");
-    let rate = rates.iter().copied().fold(0.0, f64::max);
-    if let (true, Some(batch)) = (rate > 0.0, batch) {
-        let needed = batch::multiplications(bits) as f64;
-        let shares: Vec<f64> = batch
-            .speeds
-            .iter()
-            .zip(&rates)
-            .map(|(speed, rate)| 100.0 * speed * needed / 8.0 / rate)
-            .collect();
-        println!(
-            "  bound: {:.3} M vpmadd52 a batch of 8, {:.2} G a second, {:.0} signatures a second",
-            needed / 1e6,
-            rate / 1e9,
-            8.0 * rate / needed,
-        );
-        println!(
-            "  reached: {:.1} % of best by best; by round {:.1} %, quartiles {:.1}-{:.1} %",
-            100.0 * batch.best() * needed / 8.0 / rate,
-            quantile(&shares, 0.5),
-            quantile(&shares, 0.25),
-            quantile(&shares, 0.75),
-        );
+    for (path, rates) in vector_paths().into_iter().zip(&rates) {
+        let batch = arms.iter().find(|arm| arm.name == name(path)).unwrap();
+        bound(path, bits, batch, rates);
     }
 }
 
-/// Shows what a call with fewer messages than a batch holds costs.
-fn partial(bits: usize, rounds: usize) {
-    let key = key(bits);
-    let load = |name: &str| {
-        let registry = Registry::compiled();
-        registry
-            .get(name)
-            .unwrap()
-            .load(&key, Algorithm::Rs256)
-            .unwrap()
+/// Shows how near an arm came to what the multiplier allows.
+fn bound(path: Path, bits: usize, arm: &Arm, rates: &[f64]) {
+    let needed = batch::multiplications(path, bits).unwrap() as f64;
+    let rate = rates.iter().copied().fold(0.0, f64::max);
+    let together = arm.together as f64;
+    let shares: Vec<f64> = arm
+        .speeds
+        .iter()
+        .zip(rates)
+        .map(|(speed, rate)| 100.0 * speed * needed / together / rate)
+        .collect();
+    let what = match path {
+        Path::Ifma => "vpmadd52",
+        _ => "products of four digits in doubles",
     };
-    let (signer, library) = (load("batch"), load(REFERENCE));
-    let mut arms: Vec<Arm> = (1..=8)
+    println!(
+        "  {path} bound: {:.3} M {what} a batch of {together}, {:.2} G a second, {:.0} signatures a second",
+        needed / 1e6,
+        rate / 1e9,
+        together * rate / needed,
+    );
+    println!(
+        "  {path} reached: {:.1} % of best by best; by round {:.1} %, quartiles {:.1}-{:.1} %",
+        100.0 * arm.best() * needed / together / rate,
+        quantile(&shares, 0.5),
+        quantile(&shares, 0.25),
+        quantile(&shares, 0.75),
+    );
+}
+
+/// Shows what a call with fewer messages than a batch holds costs.
+fn partial(path: Path, bits: usize, rounds: usize) {
+    let key = key(bits);
+    let signer = Batch::on(path).load(&key, Algorithm::Rs256).unwrap();
+    let registry = Registry::compiled();
+    let library = registry.get(REFERENCE).unwrap();
+    let library = library.load(&key, Algorithm::Rs256).unwrap();
+    let mut arms: Vec<Arm> = (1..=signer.batch_width())
         .map(|count| Arm::new("batch", signer.clone(), count))
         .collect();
     arms.push(Arm::new(REFERENCE, library, 1));
     alternate(&mut arms, rounds);
     let (reference, sizes) = arms.split_last().unwrap();
-    println!("\n  messages   a second   x best   a call, best and median");
+    println!("\n  {path}, {bits} bits\n  messages   a second   x best   a call, best and median");
     for arm in sizes {
         let call = |speed: f64| 1e6 * arm.together as f64 / speed;
         println!(
@@ -247,6 +268,24 @@ fn print_machine() {
         field("model"),
         Batch::detect().path()
     );
+    if let Ok(mask) = std::env::var("OPENSSL_ia32cap") {
+        println!("OPENSSL_ia32cap={mask}, which {REFERENCE} obeys");
+    }
+}
+
+/// The vector paths that the processor has.
+fn vector_paths() -> Vec<Path> {
+    let all = Path::ALL.into_iter();
+    all.filter(|path| *path != Path::Portable && path.unavailable().is_none())
+        .collect()
+}
+
+/// The name of a path's row.
+fn name(path: Path) -> String {
+    match path {
+        Path::Ifma => "batch".to_owned(),
+        _ => format!("batch, {path}"),
+    }
 }
 
 fn key(bits: usize) -> PrivateKey {

@@ -3,7 +3,9 @@
 //! Random messages of random lengths, in batches of random size, under keys
 //! that are drawn anew every few thousand signatures; every signature is
 //! compared byte for byte with AWS-LC's. It runs for minutes, so that it is no
-//! test: `cargo bench --bench batch_soak -- [--signatures N] [--seed N]`.
+//! test:
+//! `cargo bench --bench batch_soak -- [--signatures N] [--seed N] [--path PATH]`,
+//! the path being ifma, avx2 or portable, or else the fastest.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -15,7 +17,7 @@ use std::time::Instant;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use mintmark::signer::batch::Batch;
+use mintmark::signer::batch::{Batch, Path};
 use mintmark::signer::{Algorithm, Backend, Job, PrivateKey, Registry};
 
 /// Signatures under one key, before the next is drawn.
@@ -36,20 +38,18 @@ const TURNS: [KeySize; 8] = [
 fn main() {
     let mut wanted = 1_000_000;
     let mut random = Random(Instant::now().elapsed().as_nanos() as u64 ^ 0x5eed);
+    let mut path = Path::best();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--signatures" => wanted = arguments.next().unwrap().parse().unwrap(),
             "--seed" => random = Random(arguments.next().unwrap().parse().unwrap()),
+            "--path" => path = arguments.next().unwrap().parse().unwrap(),
             // Cargo adds `--bench`.
             _ => {}
         }
     }
-    println!(
-        "path {}, {wanted} signatures, seed {}",
-        Batch::detect().path(),
-        random.0
-    );
+    println!("path {path}, {wanted} signatures, seed {}", random.0);
     let started = Instant::now();
     let mut done = [0_u64; 3];
     let mut turn = 0;
@@ -59,7 +59,7 @@ fn main() {
             KeySize::Rsa4096 => (KeySize::Rsa4096, 2),
             _ => (KeySize::Rsa2048, 0),
         };
-        done[place] += soak(size, &mut random);
+        done[place] += soak(path, size, &mut random);
         if turn % 8 == 7 {
             println!(
                 "  {:>8} + {:>7} + {:>7} signatures of 2048, 3072, 4096 bits agree, {:.0} s",
@@ -81,7 +81,7 @@ fn main() {
 }
 
 /// Draws a key and compares signatures under it; returns how many.
-fn soak(size: KeySize, random: &mut Random) -> u64 {
+fn soak(path: Path, size: KeySize, random: &mut Random) -> u64 {
     let pair = KeyPair::generate(size).unwrap();
     let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
     let key = PrivateKey::from_pkcs8_der(der.as_ref()).unwrap();
@@ -90,25 +90,27 @@ fn soak(size: KeySize, random: &mut Random) -> u64 {
         1 => Algorithm::Rs384,
         _ => Algorithm::Rs512,
     };
-    let backend = if random.next().is_multiple_of(4) {
-        Batch::detect().blinded()
+    let is_blinded = random.next().is_multiple_of(4) && path != Path::Portable;
+    let backend = if is_blinded {
+        Batch::on(path).blinded()
     } else {
-        Batch::detect()
+        Batch::on(path)
     };
     let signer = backend.load(&key, algorithm).unwrap();
     let registry = Registry::compiled();
     let library = registry.get("aws-lc-rs").unwrap();
     let library = library.load(&key, algorithm).unwrap();
 
+    let width = signer.batch_width();
     let length = signer.signature_len();
     let mut expected = vec![0; length];
     let mut signed = 0;
     while signed < PER_KEY {
         // Full batches mostly, as they are what is to be tried.
         let count = if random.next().is_multiple_of(4) {
-            1 + random.next() as usize % 9
+            1 + random.next() as usize % (width + 1)
         } else {
-            8
+            width
         };
         let messages: Vec<Vec<u8>> = (0..count).map(|_| random.message()).collect();
         let mut signatures = vec![vec![0; length]; count];

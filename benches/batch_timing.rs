@@ -11,8 +11,9 @@
 //! A |t| above 10 is taken as a leak. As a control the same test looks at the
 //! variable-time power of num-bigint, where it has to find one.
 //!
-//! `cargo bench --bench batch_timing -- [--measurements N]`; ends with a
-//! failure if there is a leak, or none in the control.
+//! `cargo bench --bench batch_timing -- [--measurements N] [--path PATH]`, the
+//! path being ifma, avx2 or portable, or else all of them; ends with a failure
+//! if there is a leak, or none in the control.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -39,29 +40,33 @@ const THRESHOLD: f64 = 10.0;
 /// The keys of the class that changes.
 const KEYS: usize = 16;
 
-/// The messages of a call: what one exponentiation serves.
+/// The messages of a call: what one exponentiation serves with AVX-512 IFMA, and
+/// two do with AVX2.
 const TOGETHER: usize = 4;
 
 fn main() -> ExitCode {
     let mut measurements = 20_000;
+    let mut paths = Path::ALL.to_vec();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        // Cargo adds `--bench`.
-        if argument == "--measurements" {
-            measurements = arguments.next().unwrap().parse().unwrap();
+        match argument.as_str() {
+            "--measurements" => measurements = arguments.next().unwrap().parse().unwrap(),
+            "--path" => paths = vec![arguments.next().unwrap().parse().unwrap()],
+            // Cargo adds `--bench`.
+            _ => {}
         }
     }
     let mut random = Random(0x71e);
     let keys: Vec<PrivateKey> = (0..KEYS).map(|_| draw_key()).collect();
     let mut sound = true;
-    for path in [Path::Ifma, Path::Portable] {
+    for path in paths {
         if let Some(reason) = path.unavailable() {
             println!("{path}: skipped, {reason}");
             continue;
         }
         // The portable path is slower by the factor that it gets less to do.
         let measurements = match path {
-            Path::Ifma => measurements,
+            Path::Ifma | Path::Avx2 => measurements,
             Path::Portable => measurements / 20,
         };
         let load = |key| Batch::on(path).load(key, Algorithm::Rs256).unwrap();

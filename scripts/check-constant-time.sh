@@ -4,7 +4,7 @@
 # The secrets are in vector registers. A branch or an address can depend on
 # one only after it has crossed into a general register or into the flags, so
 # that it is enough to show that no instruction of the multiplications, of the
-# recombination and of the final subtraction does that. (`choose` moves masks
+# recombination and of the final subtraction does that. (`ifma::choose` moves masks
 # of the exponent from memory to mask registers by way of general ones, and
 # `sign` writes the signature out; both are left out here.)
 #
@@ -14,12 +14,13 @@ cd "$(dirname "$0")/.."
 binary=$(cargo bench --bench batch --no-run --message-format=json 2>/dev/null |
   sed -n 's/.*"executable":"\([^"]*\/batch-[^"]*\)".*/\1/p' | tail -n 1)
 code=$(objdump -d --no-show-raw-insn -C "$binary" | awk '
-  /^[0-9a-f]+ </ { inside = /batch::(ifma::Field<.*>::|crt::PrivatePart<.*>::raise|lanes::Number<.*>::reduce_twice)/ }
+  /^[0-9a-f]+ </ { inside = /batch::(ifma::Field<.*>::|avx2::(Field<.*>::|choose)|columns::|crt::PrivatePart<.*>::(raise|residues)|lanes::Number<.*>::reduce_twice)/ }
   inside { print }')
 functions=$(echo "$code" | grep -c '^[0-9a-f]* <')
-multiplications=$(echo "$code" | grep -c vpmadd52)
-echo "$functions functions, $multiplications vpmadd52"
-if [ "$functions" -lt 12 ] || [ "$multiplications" -lt 5000 ]; then
+integers=$(echo "$code" | grep -c vpmadd52)
+doubles=$(echo "$code" | grep -c 'vfn*madd.*pd')
+echo "$functions functions, $integers vpmadd52, $doubles vfmadd"
+if [ "$functions" -lt 12 ] || [ "$integers" -lt 5000 ] || [ "$doubles" -lt 1000 ]; then
   echo "the kernel was not found in $binary" >&2
   exit 1
 fi

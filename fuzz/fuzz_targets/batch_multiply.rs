@@ -6,10 +6,19 @@
 //! as they are, so that its private parts can be reached.
 //!
 //! `cargo fuzz run batch_multiply` in this folder's parent; a processor with
-//! AVX-512 IFMA is needed.
+//! AVX-512 IFMA or AVX2 is needed.
 #![no_main]
 #![allow(dead_code, unused_macros)]
 
+#[macro_use]
+#[path = "../../src/signer/batch/terms.rs"]
+mod terms;
+#[path = "../../src/signer/batch/avx2.rs"]
+mod avx2;
+#[path = "../../src/signer/batch/columns.rs"]
+mod columns;
+#[path = "../../src/signer/batch/kernel.rs"]
+mod kernel;
 #[path = "../../src/signer/batch/lanes.rs"]
 mod lanes;
 #[path = "../../src/signer/batch/natural.rs"]
@@ -20,26 +29,38 @@ mod rows;
 #[path = "../../src/signer/batch/ifma.rs"]
 mod ifma;
 
-use ifma::Modulus;
-use lanes::{HALF, LANES, Number};
+use avx2::Avx2;
+use ifma::Ifma;
+use kernel::Kernel;
+use lanes::{Lanes, Number};
 use libfuzzer_sys::fuzz_target;
 use natural::Natural;
 use num_bigint::BigUint;
 
 fuzz_target!(|input: &[u8]| {
+    let (ifma, avx2) = (Ifma::detect(), Avx2::detect());
     assert!(
-        is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma"),
-        "this processor has no AVX-512 IFMA"
+        ifma.is_some() || avx2.is_some(),
+        "this processor has neither AVX-512 IFMA nor AVX2"
     );
-    match input.split_first() {
-        Some((0, rest)) => check::<2>(rest),
-        Some((1, rest)) => check::<3>(rest),
-        Some((2, rest)) => check::<4>(rest),
-        _ => {}
+    if let Some(kernel) = ifma {
+        run(kernel, input);
+    }
+    if let Some(kernel) = avx2 {
+        run(kernel, input);
     }
 });
 
-fn check<const K: usize>(input: &[u8]) {
+fn run<A: Kernel>(kernel: A, input: &[u8]) {
+    match input.split_first() {
+        Some((0, rest)) => check::<A, 2>(kernel, rest),
+        Some((1, rest)) => check::<A, 3>(kernel, rest),
+        Some((2, rest)) => check::<A, 4>(kernel, rest),
+        _ => {}
+    }
+}
+
+fn check<A: Kernel, const K: usize>(kernel: A, input: &[u8]) {
     let bits = 512 * K;
     let mut rest = input;
     let mut next = |bits: usize| {
@@ -54,24 +75,22 @@ fn check<const K: usize>(input: &[u8]) {
         modulus
     };
     let moduli = [modulus(), modulus()];
+    let (count, half) = (A::Lanes::COUNT, A::Lanes::HALF);
     let mut operands = || -> Vec<BigUint> {
-        (0..LANES)
-            .map(|lane| next(bits + 2) % (&moduli[lane / HALF] * 3_u8))
+        (0..count)
+            .map(|lane| next(bits + 2) % (&moduli[lane / half] * 3_u8))
             .collect()
     };
     let (a, b) = (operands(), operands());
 
-    let prepared = Modulus::<K>::halves(&natural(&moduli[0]), &natural(&moduli[1]));
-    let mut product = Number::ZERO;
-    let mut square = Number::ZERO;
-    // SAFETY: the features were detected.
-    unsafe {
-        let mut field = prepared.field();
-        field.multiply(&mut product, &number::<K>(&a), &number::<K>(&b));
-        field.square(&mut square, &number::<K>(&a));
-    }
-    for lane in 0..LANES {
-        let p = &moduli[lane / HALF];
+    let prepared = kernel.modulus::<K>(&natural(&moduli[0]), &natural(&moduli[1]));
+    let mut product = Number::zero();
+    let mut square = Number::zero();
+    let mut field = kernel.field(&prepared);
+    kernel.multiply(&mut field, &mut product, &number(&a), &number(&b));
+    kernel.square(&mut field, &mut square, &number(&a));
+    for lane in 0..count {
+        let p = &moduli[lane / half];
         for (found, b) in [(value(&product, lane), &b[lane]), (value(&square, lane), &a[lane])] {
             assert!(found < p * 3_u8, "the result is too large");
             assert_eq!((found << (520 * K)) % p, &a[lane] * b % p);
@@ -83,15 +102,15 @@ fn natural(x: &BigUint) -> Natural {
     Natural::from_limbs(&x.to_u64_digits())
 }
 
-fn number<const K: usize>(values: &[BigUint]) -> Number<K> {
-    let mut number = Number::ZERO;
+fn number<L: Lanes, const K: usize>(values: &[BigUint]) -> Number<L, K> {
+    let mut number = Number::zero();
     for (lane, value) in values.iter().enumerate() {
         number.set_lane(lane, &natural(value).digits(K));
     }
     number
 }
 
-fn value<const K: usize>(number: &Number<K>, lane: usize) -> BigUint {
+fn value<L: Lanes, const K: usize>(number: &Number<L, K>, lane: usize) -> BigUint {
     let digits = number.digits().iter().rev();
-    digits.fold(BigUint::ZERO, |value, digit| (value << 52) + digit.0[lane])
+    digits.fold(BigUint::ZERO, |value, digit| (value << 52) + digit[lane])
 }

@@ -39,6 +39,7 @@ fn has(name: &str) -> bool {
         "avx512vl" => is_x86_feature_detected!("avx512vl"),
         "bmi1" => is_x86_feature_detected!("bmi1"),
         "bmi2" => is_x86_feature_detected!("bmi2"),
+        "fma" => is_x86_feature_detected!("fma"),
         "sha" => is_x86_feature_detected!("sha"),
         _ => false,
     }

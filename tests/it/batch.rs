@@ -9,7 +9,7 @@ use super::vectors::{hex, wycheproof};
 /// The paths that run on this machine; the reason is printed for others.
 #[allow(clippy::print_stdout)]
 fn paths() -> Vec<Path> {
-    [Path::Ifma, Path::Portable]
+    Path::ALL
         .into_iter()
         .filter(|path| match path.unavailable() {
             None => true,
@@ -136,9 +136,13 @@ fn the_registry_has_the_backend_and_it_agrees_with_the_others() {
 #[test]
 fn the_facts_say_which_path_runs_and_why() {
     let facts = |path| Batch::on(path).facts().caveats.join("; ");
-    assert!(facts(Path::Ifma).contains("AVX-512 IFMA"));
-    let portable = facts(Path::Portable);
-    assert!(portable.contains("portable path, since") || portable.contains("as was asked for"));
+    assert!(facts(Path::Ifma).contains("the AVX-512 IFMA path"));
+    assert!(facts(Path::Avx2).contains("the AVX2 path"));
+    assert!(facts(Path::Portable).contains("the portable path"));
+    for path in paths() {
+        let is_asked_for = facts(path).contains("as was asked for");
+        assert_eq!(is_asked_for, path != Path::best(), "{path}");
+    }
     assert_eq!(Batch::detect().path(), Path::best());
     assert_eq!(Batch::on(Path::Portable).unavailable(), None);
 }

@@ -15,7 +15,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::Components;
 use super::crt::{PrivatePart, PublicPart};
-use super::lanes::{DIGIT_MASK, LANES, Number};
+use super::kernel::Kernel;
+use super::lanes::{DIGIT_MASK, Lanes, MAX_LANES, Number};
 use super::power::Exponents;
 
 /// How often factors serve before new ones are drawn.
@@ -25,23 +26,23 @@ use super::power::Exponents;
 const USES: u32 = 32;
 
 /// The blinding of one key, for a modulus of 512·D bits.
-pub(super) struct Blinding<const D: usize> {
+pub(super) struct Blinding<L: Lanes, const D: usize> {
     /// p − 2 and q − 2, the exponents that invert.
     invert: Exponents,
-    pool: Mutex<Vec<Box<Factors<D>>>>,
+    pool: Mutex<Vec<Box<Factors<L, D>>>>,
 }
 
 /// For each lane r^e and r⁻¹ modulo n, in Montgomery's form.
-struct Factors<const D: usize> {
-    blind: Number<D>,
-    unblind: Number<D>,
+struct Factors<L: Lanes, const D: usize> {
+    blind: Number<L, D>,
+    unblind: Number<L, D>,
     uses: u32,
 }
 
-impl<const D: usize> Blinding<D> {
+impl<L: Lanes, const D: usize> Blinding<L, D> {
     pub(super) fn new(key: &Components) -> Self {
         Self {
-            invert: Exponents::halves(
+            invert: Exponents::halves::<L>(
                 &key.p.clone().minus_two(),
                 &key.q.clone().minus_two(),
                 key.p.bits(),
@@ -54,33 +55,33 @@ impl<const D: usize> Blinding<D> {
     ///
     /// Returns false, with `out` unspecified, if the system has no random
     /// numbers.
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn raise<const K: usize>(
+    pub(super) fn raise<A: Kernel<Lanes = L>, const K: usize>(
         &self,
-        private: &PrivatePart<K>,
-        public: &PublicPart<D>,
-        message: &Number<D>,
+        private: &PrivatePart<A, K>,
+        public: &PublicPart<A, D>,
+        message: &Number<L, D>,
         exponents: &Exponents,
         count: usize,
-        out: &mut Number<D>,
+        out: &mut Number<L, D>,
     ) -> bool {
         let kept = self.lock().pop();
         let Some(mut factors) = kept.or_else(|| self.draw(private, public)) else {
             return false;
         };
+        let kernel = public.kernel;
         let mut field = public.field();
-        let mut blinded = Zeroizing::new(Number::ZERO);
-        let mut power = Zeroizing::new(Number::ZERO);
-        field.multiply(&mut blinded, message, &factors.blind);
+        let mut blinded = Zeroizing::new(Number::zero());
+        let mut power = Zeroizing::new(Number::zero());
+        kernel.multiply(&mut field, &mut blinded, message, &factors.blind);
         private.raise(&blinded, exponents, count, &mut power);
-        field.multiply(out, &power, &factors.unblind);
+        kernel.multiply(&mut field, out, &power, &factors.unblind);
         public.reduce(out);
 
         factors.uses += 1;
         if factors.uses < USES {
-            field.square(&mut power, &factors.blind);
+            kernel.square(&mut field, &mut power, &factors.blind);
             std::mem::swap(&mut factors.blind, &mut power);
-            field.square(&mut power, &factors.unblind);
+            kernel.square(&mut field, &mut power, &factors.unblind);
             std::mem::swap(&mut factors.unblind, &mut power);
             self.lock().push(factors);
         }
@@ -88,44 +89,44 @@ impl<const D: usize> Blinding<D> {
     }
 
     /// Draws an r for each lane, if the system has random numbers.
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    fn draw<const K: usize>(
+    fn draw<A: Kernel<Lanes = L>, const K: usize>(
         &self,
-        private: &PrivatePart<K>,
-        public: &PublicPart<D>,
-    ) -> Option<Box<Factors<D>>> {
-        let mut bytes = Zeroizing::new([0; 8 * LANES]);
-        let mut random = Zeroizing::new(Number::ZERO);
+        private: &PrivatePart<A, K>,
+        public: &PublicPart<A, D>,
+    ) -> Option<Box<Factors<L, D>>> {
+        let mut bytes = Zeroizing::new([0; 8 * MAX_LANES]);
+        let mut random = Zeroizing::new(Number::<L, D>::zero());
         for digit in random.digits_mut() {
             aws_lc_rs::rand::fill(&mut *bytes).ok()?;
-            for (lane, bytes) in digit.0.iter_mut().zip(bytes.as_chunks().0) {
-                *lane = u64::from_le_bytes(*bytes) & DIGIT_MASK;
+            for (lane, bytes) in bytes.as_chunks().0.iter().enumerate().take(L::COUNT) {
+                digit[lane] = u64::from_le_bytes(*bytes) & DIGIT_MASK;
             }
         }
         // The random number has 8·D bits more than n, and the residue that is
         // r is as good as uniform.
+        let kernel = public.kernel;
         let mut field = public.field();
-        let mut form = Zeroizing::new(Number::ZERO);
-        field.multiply(&mut form, &random, &public.squared);
+        let mut form = Zeroizing::new(Number::zero());
+        kernel.multiply(&mut field, &mut form, &random, &public.squared);
         let blind = public.raise(&form, &mut field);
-        field.multiply(&mut random, &form, &Number::ONE);
-        private.raise(&random, &self.invert, LANES, &mut form);
+        kernel.multiply(&mut field, &mut random, &form, &Number::one());
+        private.raise(&random, &self.invert, L::COUNT, &mut form);
         let mut factors = Box::new(Factors {
             blind: (*blind).clone(),
-            unblind: Number::ZERO,
+            unblind: Number::zero(),
             uses: 0,
         });
-        field.multiply(&mut factors.unblind, &form, &public.squared);
+        kernel.multiply(&mut field, &mut factors.unblind, &form, &public.squared);
         Some(factors)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<Factors<D>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Box<Factors<L, D>>>> {
         // Factors are whole whenever they are in the pool.
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<const D: usize> Drop for Factors<D> {
+impl<L: Lanes, const D: usize> Drop for Factors<L, D> {
     fn drop(&mut self) {
         self.blind.zeroize();
         self.unblind.zeroize();

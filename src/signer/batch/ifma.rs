@@ -40,54 +40,129 @@ use std::arch::x86_64::{
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::lanes::{BLOCK, DIGIT_MASK, ENTRIES, Lanes, Number, WINDOW};
+use super::kernel::{Kernel, Pick};
+use super::lanes::{BLOCK, DIGIT_MASK, ENTRIES, Eight, Lanes, Number, WINDOW};
 use super::natural::Natural;
+
+/// Proof that the processor has the features of this module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ifma(());
+
+impl Kernel for Ifma {
+    type Lanes = Eight;
+    type Modulus<const K: usize> = Modulus<K>;
+    type Field<'a, const K: usize> = Field<'a, K>;
+
+    fn missing() -> Vec<&'static str> {
+        let mut missing = Vec::new();
+        if !is_x86_feature_detected!("avx512f") {
+            missing.push("avx512f");
+        }
+        if !is_x86_feature_detected!("avx512ifma") {
+            missing.push("avx512ifma");
+        }
+        missing
+    }
+
+    fn detect() -> Option<Self> {
+        Self::missing().is_empty().then_some(Self(()))
+    }
+
+    fn modulus<const K: usize>(self, lower: &Natural, upper: &Natural) -> Modulus<K> {
+        Modulus::halves(lower, upper)
+    }
+
+    fn field<const K: usize>(self, modulus: &Modulus<K>) -> Field<'_, K> {
+        modulus.field()
+    }
+
+    fn multiply<const K: usize>(
+        self,
+        field: &mut Field<'_, K>,
+        out: &mut Number<Eight, K>,
+        a: &Number<Eight, K>,
+        b: &Number<Eight, K>,
+    ) {
+        // SAFETY: there is an `Ifma` only where the features were detected.
+        unsafe { field.multiply(out, a, b) }
+    }
+
+    fn square<const K: usize>(
+        self,
+        field: &mut Field<'_, K>,
+        out: &mut Number<Eight, K>,
+        a: &Number<Eight, K>,
+    ) {
+        // SAFETY: as above.
+        unsafe { field.square(out, a) }
+    }
+
+    fn square_and_pick<const K: usize>(
+        self,
+        field: &mut Field<'_, K>,
+        out: &mut Number<Eight, K>,
+        a: &Number<Eight, K>,
+        pick: Pick<'_, Eight>,
+    ) {
+        // SAFETY: as above.
+        unsafe { field.square_and_pick(out, a, pick) }
+    }
+
+    fn choose(self, pick: Pick<'_, Eight>) {
+        // SAFETY: as above.
+        unsafe { choose(pick) }
+    }
+
+    fn multiply_add<const K: usize, const D: usize>(
+        self,
+        out: &mut Number<Eight, D>,
+        a: &Number<Eight, K>,
+        b: &Number<Eight, K>,
+        c: &Number<Eight, K>,
+    ) {
+        // SAFETY: as above.
+        unsafe { multiply_add(out, a, b, c) }
+    }
+}
 
 /// Eight odd moduli and what their reduction needs.
 pub(super) struct Modulus<const K: usize> {
     /// (k·p + 1)/2^52.
-    stepped: Number<K>,
+    stepped: Number<Eight, K>,
     /// p without its last digit, for the last row.
-    upper: Number<K>,
+    upper: Number<Eight, K>,
     /// The last digit of p.
-    last: Lanes,
+    last: Eight,
     /// k = −p⁻¹ mod 2^52.
-    negated_inverse: Lanes,
+    negated_inverse: Eight,
 }
 
 impl<const K: usize> Modulus<K> {
     /// Prepares `lower` as the modulus of the lower four lanes and `upper` as
     /// that of the upper four.
-    pub(super) fn halves(lower: &Natural, upper: &Natural) -> Self {
+    fn halves(lower: &Natural, upper: &Natural) -> Self {
         let stepped = |p: &Natural| {
             p.multiply_add(p.negated_inverse_digit(), 1)
                 .without_last_digit()
                 .digits(K)
         };
         let rest = |p: &Natural| p.without_last_digit().digits(K);
-        let single = |lower: u64, upper: u64| {
-            let mut lanes = [lower; 8];
-            lanes[4..].fill(upper);
-            Lanes(lanes)
-        };
         Self {
             stepped: Number::halves(&stepped(lower), &stepped(upper)),
             upper: Number::halves(&rest(lower), &rest(upper)),
-            last: single(lower.limbs()[0] & DIGIT_MASK, upper.limbs()[0] & DIGIT_MASK),
-            negated_inverse: single(lower.negated_inverse_digit(), upper.negated_inverse_digit()),
+            last: Eight::halves(lower.limbs()[0] & DIGIT_MASK, upper.limbs()[0] & DIGIT_MASK),
+            negated_inverse: Eight::halves(
+                lower.negated_inverse_digit(),
+                upper.negated_inverse_digit(),
+            ),
         }
     }
 
-    /// Prepares one modulus for all lanes.
-    pub(super) fn splat(p: &Natural) -> Self {
-        Self::halves(p, p)
-    }
-
     /// Begins arithmetic modulo these numbers.
-    pub(super) fn field(&self) -> Field<'_, K> {
+    fn field(&self) -> Field<'_, K> {
         Field {
             modulus: self,
-            quotient: Zeroizing::new(Number::ZERO),
+            quotient: Zeroizing::new(Number::zero()),
         }
     }
 }
@@ -105,28 +180,15 @@ impl<const K: usize> Zeroize for Modulus<K> {
 pub(super) struct Field<'a, const K: usize> {
     modulus: &'a Modulus<K>,
     /// The digits of the quotient of a reduction.
-    quotient: Zeroizing<Number<K>>,
-}
-
-/// A choice from a table of powers, made a few digits at a time while the
-/// multipliers are busy with a squaring.
-#[derive(Default)]
-pub(super) struct Pick<'a> {
-    /// For each digit, that digit of every power; 2·K digits.
-    pub(super) rows: &'a [[Lanes; ENTRIES]],
-    /// For each bit of the window, the lanes in which it is set; the most
-    /// significant bit comes first.
-    pub(super) bits: [u8; WINDOW],
-    /// The digits chosen, as many as there are rows.
-    pub(super) digits: &'a mut [Lanes],
+    quotient: Zeroizing<Number<Eight, K>>,
 }
 
 /// The powers that are looked at where there is no choice to make.
-static NO_POWERS: [Lanes; ENTRIES] = [Lanes([0; 8]); ENTRIES];
+static NO_POWERS: [Eight; ENTRIES] = [Eight([0; 8]); ENTRIES];
 
 /// What a choice keeps in registers while it is made.
 struct Picker<'a> {
-    row: &'a [Lanes; ENTRIES],
+    row: &'a [Eight; ENTRIES],
     bits: [u8; WINDOW],
     /// The choice among four powers, among the lower sixteen and among the
     /// upper sixteen.
@@ -137,15 +199,15 @@ struct Picker<'a> {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load(digit: &Lanes) -> __m512i {
-    // SAFETY: a `Lanes` has 64 bytes, all initialized, and is aligned to 64.
+fn load(digit: &Eight) -> __m512i {
+    // SAFETY: an `Eight` has 64 bytes, all initialized, and is aligned to 64.
     unsafe { _mm512_load_si512((&raw const *digit).cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store(digit: &mut Lanes, value: __m512i) {
-    // SAFETY: a `Lanes` has 64 bytes, is aligned to 64 and borrowed for
+fn store(digit: &mut Eight, value: __m512i) {
+    // SAFETY: an `Eight` has 64 bytes, is aligned to 64 and borrowed for
     // writing, and every pattern of bits is one.
     unsafe { _mm512_store_si512((&raw mut *digit).cast(), value) }
 }
@@ -154,7 +216,7 @@ impl<const K: usize> Field<'_, K> {
     /// Sets `out` to a·b/R.
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn multiply(&mut self, out: &mut Number<K>, a: &Number<K>, b: &Number<K>) {
+    fn multiply(&mut self, out: &mut Number<Eight, K>, a: &Number<Eight, K>, b: &Number<Eight, K>) {
         let (a, b, out, quotient) = (&a.0, &b.0, &mut out.0, &mut self.quotient.0);
         let modulus = self.modulus;
         let rows = &modulus.stepped.0;
@@ -193,13 +255,18 @@ impl<const K: usize> Field<'_, K> {
 
     /// Sets `out` to a²/R.
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn square(&mut self, out: &mut Number<K>, a: &Number<K>) {
+    fn square(&mut self, out: &mut Number<Eight, K>, a: &Number<Eight, K>) {
         self.square_beside::<false>(out, a, Pick::default());
     }
 
     /// Sets `out` to a²/R, and chooses from a table beside it.
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn square_and_pick(&mut self, out: &mut Number<K>, a: &Number<K>, pick: Pick<'_>) {
+    fn square_and_pick(
+        &mut self,
+        out: &mut Number<Eight, K>,
+        a: &Number<Eight, K>,
+        pick: Pick<'_, Eight>,
+    ) {
         self.square_beside::<true>(out, a, pick);
     }
 
@@ -207,9 +274,9 @@ impl<const K: usize> Field<'_, K> {
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn square_beside<const PICK: bool>(
         &mut self,
-        out: &mut Number<K>,
-        a: &Number<K>,
-        pick: Pick<'_>,
+        out: &mut Number<Eight, K>,
+        a: &Number<Eight, K>,
+        pick: Pick<'_, Eight>,
     ) {
         let (a, out, quotient) = (&a.0, &mut out.0, &mut self.quotient.0);
         let modulus = self.modulus;
@@ -291,11 +358,11 @@ impl<const K: usize> Field<'_, K> {
 
 /// Sets `out` to a·b + c, which has `D` = 2·`K` blocks.
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn multiply_add<const K: usize, const D: usize>(
-    out: &mut Number<D>,
-    a: &Number<K>,
-    b: &Number<K>,
-    c: &Number<K>,
+fn multiply_add<const K: usize, const D: usize>(
+    out: &mut Number<Eight, D>,
+    a: &Number<Eight, K>,
+    b: &Number<Eight, K>,
+    c: &Number<Eight, K>,
 ) {
     const { assert!(D == 2 * K, "a product is twice as long as its factors") };
     let mut sums = [_mm512_setzero_si512(); 21];
@@ -313,7 +380,7 @@ pub(super) fn multiply_add<const K: usize, const D: usize>(
 
 /// Chooses from a table with nothing beside it.
 #[target_feature(enable = "avx512f")]
-pub(super) fn choose(pick: Pick<'_>) {
+fn choose(pick: Pick<'_, Eight>) {
     let lanes = |entry: usize| {
         pick.bits
             .iter()

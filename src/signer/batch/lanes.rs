@@ -1,35 +1,28 @@
-//! How do eight numbers lie side by side, so that one instruction advances all?
+//! How do numbers lie side by side, so that one instruction advances all?
 //!
-//! A [`Number`] holds eight numbers of 520·K bits, each in its own lane: digit
-//! `d` of all eight is one [`Lanes`], the size of a vector register and of a
-//! cache line. Digits have 52 bits, as the multipliers of AVX-512 IFMA do, and
-//! are gathered in blocks of ten, as the kernel works through them.
+//! A [`Number`] holds several numbers of 520·K bits, each in its own lane:
+//! digit `d` of all of them is one [`Lanes`], the size of a vector register.
+//! Digits have 52 bits, as the multipliers of AVX-512 IFMA do and the fractions
+//! of doubles, and are gathered in blocks of ten.
 //!
 //! Everything here is plain arithmetic on arrays, without a branch or an index
-//! that depends on a digit; the compiler vectorises it where it is inlined
-//! into vector code. The rule that others rely on: every digit that is stored
-//! is below 2^52.
+//! that depends on a digit. The rule that others rely on: every digit that is
+//! stored is below 2^52.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "arrays of lanes are walked side by side"
-)]
-
+use std::cell::RefCell;
 use std::hint::black_box;
+use std::ops::{Index, IndexMut};
 
 use zeroize::{DefaultIsZeroes, Zeroize, Zeroizing};
 
-/// How many numbers are worked on at once: 512 bits by 64.
-pub(super) const LANES: usize = 8;
+/// The most numbers that are worked on at once: 512 bits by 64.
+pub(super) const MAX_LANES: usize = 8;
 
 /// The bits of a digit.
 pub(super) const DIGIT_BITS: usize = 52;
 
 /// The digits of a block.
 pub(super) const BLOCK: usize = 10;
-
-/// The lanes of one prime, and so the messages of one exponentiation.
-pub(super) const HALF: usize = LANES / 2;
 
 /// The bits of an exponent that are worked off at once.
 pub(super) const WINDOW: usize = 5;
@@ -40,41 +33,116 @@ pub(super) const ENTRIES: usize = 1 << WINDOW;
 /// The largest digit.
 pub(super) const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
 
-/// One digit of eight numbers.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-#[repr(C, align(64))]
-pub(super) struct Lanes(pub(super) [u64; LANES]);
+/// One digit of several numbers.
+///
+/// The lower half of the lanes belongs to one prime and the upper half to the
+/// other, so that an exponentiation serves half as many messages.
+pub(super) trait Lanes:
+    DefaultIsZeroes + PartialEq + Index<usize, Output = u64> + IndexMut<usize> + Send + Sync + 'static
+{
+    /// How many numbers there are.
+    const COUNT: usize;
 
-impl DefaultIsZeroes for Lanes {}
+    /// The lanes of one prime, and so the messages of one exponentiation.
+    const HALF: usize = Self::COUNT / 2;
 
-/// Eight numbers of 10·K digits, least significant digit first.
+    /// Puts a digit into the lower half of the lanes and one into the upper.
+    fn halves(lower: u64, upper: u64) -> Self {
+        let mut lanes = Self::default();
+        for lane in 0..Self::COUNT {
+            lanes[lane] = if lane < Self::HALF { lower } else { upper };
+        }
+        lanes
+    }
+
+    /// Lends the table of powers of this thread, of at least `rows` rows.
+    ///
+    /// It is kept so that signing allocates nothing, and holds zeros between
+    /// calls.
+    fn with_table<R>(rows: usize, work: impl FnOnce(&mut [[Self; ENTRIES]]) -> R) -> R;
+}
+
+/// Defines lanes of a width, and their table.
+macro_rules! lanes {
+    ($(#[$doc:meta])* $name:ident, $count:literal, $align:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq)]
+        #[repr(C, align($align))]
+        pub(super) struct $name(pub(super) [u64; $count]);
+
+        impl DefaultIsZeroes for $name {}
+
+        impl Index<usize> for $name {
+            type Output = u64;
+
+            #[inline]
+            fn index(&self, lane: usize) -> &u64 {
+                &self.0[lane]
+            }
+        }
+
+        impl IndexMut<usize> for $name {
+            #[inline]
+            fn index_mut(&mut self, lane: usize) -> &mut u64 {
+                &mut self.0[lane]
+            }
+        }
+
+        impl Lanes for $name {
+            const COUNT: usize = $count;
+
+            fn with_table<R>(rows: usize, work: impl FnOnce(&mut [[Self; ENTRIES]]) -> R) -> R {
+                thread_local! {
+                    static TABLE: RefCell<Vec<[$name; ENTRIES]>> = const { RefCell::new(Vec::new()) };
+                }
+                TABLE.with_borrow_mut(|table| {
+                    if table.len() < rows {
+                        table.resize(rows, [Self::default(); ENTRIES]);
+                    }
+                    work(&mut table[..rows])
+                })
+            }
+        }
+    };
+}
+
+lanes!(
+    /// A register of AVX-512, and a line of the cache.
+    Eight, 8, 64
+);
+lanes!(
+    /// A register of AVX2.
+    Four, 4, 32
+);
+
+/// Several numbers of 10·K digits, least significant digit first.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Number<const K: usize>(pub(super) [[Lanes; BLOCK]; K]);
+pub(super) struct Number<L, const K: usize>(pub(super) [[L; BLOCK]; K]);
 
-impl<const K: usize> Number<K> {
+impl<L: Lanes, const K: usize> Number<L, K> {
     /// The digits of each number.
     pub(super) const DIGITS: usize = BLOCK * K;
 
-    /// Eight zeros.
-    pub(super) const ZERO: Self = Self([[Lanes([0; LANES]); BLOCK]; K]);
+    /// Zeros.
+    pub(super) fn zero() -> Self {
+        Self([[L::default(); BLOCK]; K])
+    }
 
-    /// Eight ones.
-    pub(super) const ONE: Self = {
-        let mut one = Self::ZERO;
-        one.0[0][0] = Lanes([1; LANES]);
-        one
-    };
+    /// Ones.
+    pub(super) fn one() -> Self {
+        Self::splat(&[1])
+    }
 
     /// Puts one number into all lanes.
     pub(super) fn splat(digits: &[u64]) -> Self {
         Self::halves(digits, digits)
     }
 
-    /// Puts one number into the lower four lanes and one into the upper four.
+    /// Puts one number into the lower half of the lanes and one into the upper.
     pub(super) fn halves(lower: &[u64], upper: &[u64]) -> Self {
-        let mut number = Self::ZERO;
-        for lane in 0..LANES {
-            number.set_lane(lane, if lane < LANES / 2 { lower } else { upper });
+        let mut number = Self::zero();
+        for lane in 0..L::COUNT {
+            number.set_lane(lane, if lane < L::HALF { lower } else { upper });
         }
         number
     }
@@ -83,30 +151,30 @@ impl<const K: usize> Number<K> {
     #[inline]
     pub(super) fn set_lane(&mut self, lane: usize, digits: &[u64]) {
         for (place, digit) in self.digits_mut().iter_mut().enumerate() {
-            digit.0[lane] = digits.get(place).copied().unwrap_or(0);
+            digit[lane] = digits.get(place).copied().unwrap_or(0);
         }
     }
 
     /// Returns the digits as a slice.
     #[inline]
-    pub(super) fn digits(&self) -> &[Lanes] {
+    pub(super) fn digits(&self) -> &[L] {
         self.0.as_flattened()
     }
 
     /// Returns the digits as a slice to write to.
     #[inline]
-    pub(super) fn digits_mut(&mut self) -> &mut [Lanes] {
+    pub(super) fn digits_mut(&mut self) -> &mut [L] {
         self.0.as_flattened_mut()
     }
 
     /// Adds `other` to each number; a carry out of the last digit is lost.
     #[inline]
     pub(super) fn add(&mut self, other: &Self) {
-        let mut carry = [0; LANES];
+        let mut carry = L::default();
         for (x, y) in self.digits_mut().iter_mut().zip(other.digits()) {
-            for lane in 0..LANES {
-                let sum = x.0[lane] + y.0[lane] + carry[lane];
-                x.0[lane] = sum & DIGIT_MASK;
+            for lane in 0..L::COUNT {
+                let sum = x[lane] + y[lane] + carry[lane];
+                x[lane] = sum & DIGIT_MASK;
                 carry[lane] = sum >> DIGIT_BITS;
             }
         }
@@ -117,18 +185,22 @@ impl<const K: usize> Number<K> {
     /// Returns all ones in the lanes where `other` was the greater number;
     /// these have wrapped round.
     #[inline]
-    pub(super) fn subtract(&mut self, other: &Self) -> [u64; LANES] {
-        let mut borrow = [0; LANES];
+    pub(super) fn subtract(&mut self, other: &Self) -> L {
+        let mut borrow = L::default();
         for (x, y) in self.digits_mut().iter_mut().zip(other.digits()) {
-            for lane in 0..LANES {
+            for lane in 0..L::COUNT {
                 // A borrow shows in bit 63, which no digit reaches.
-                let difference = x.0[lane].wrapping_sub(y.0[lane]).wrapping_sub(borrow[lane]);
-                x.0[lane] = difference & DIGIT_MASK;
+                let difference = x[lane].wrapping_sub(y[lane]).wrapping_sub(borrow[lane]);
+                x[lane] = difference & DIGIT_MASK;
                 borrow[lane] = difference >> 63;
             }
         }
         // As in `mask_of`.
-        black_box(borrow).map(u64::wrapping_neg)
+        let mut masks = black_box(borrow);
+        for lane in 0..L::COUNT {
+            masks[lane] = masks[lane].wrapping_neg();
+        }
+        masks
     }
 
     /// Reduces numbers below three times `modulus` to numbers below it.
@@ -138,8 +210,8 @@ impl<const K: usize> Number<K> {
         for _ in 0..2 {
             let keep = reduced.subtract(modulus);
             for (x, y) in self.digits_mut().iter_mut().zip(reduced.digits_mut()) {
-                for lane in 0..LANES {
-                    x.0[lane] = (x.0[lane] & keep[lane]) | (y.0[lane] & !keep[lane]);
+                for lane in 0..L::COUNT {
+                    x[lane] = (x[lane] & keep[lane]) | (y[lane] & !keep[lane]);
                 }
                 *y = *x;
             }
@@ -147,7 +219,7 @@ impl<const K: usize> Number<K> {
     }
 }
 
-impl<const K: usize> Zeroize for Number<K> {
+impl<L: Lanes, const K: usize> Zeroize for Number<L, K> {
     fn zeroize(&mut self) {
         self.digits_mut().zeroize();
     }

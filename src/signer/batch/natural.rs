@@ -92,6 +92,37 @@ impl Natural {
         Self(limbs)
     }
 
+    /// Returns `self + other`.
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        let at = |number: &Self, place: usize| number.0.get(place).copied().unwrap_or(0);
+        let longest = self.0.len().max(other.0.len());
+        let mut limbs = Zeroizing::new(Vec::with_capacity(longest + 1));
+        let mut carry = 0;
+        for place in 0..longest {
+            carry += u128::from(at(self, place)) + u128::from(at(other, place));
+            limbs.push(low(carry));
+            carry >>= 64;
+        }
+        limbs.push(low(carry));
+        Self(limbs)
+    }
+
+    /// Returns the digits of k = −`self`⁻¹ modulo 2^(52·`COUNT`), and
+    /// (k·`self` + 1)/2^(52·`COUNT`); `self` is odd.
+    pub(super) fn clear_digits<const COUNT: usize>(&self) -> (Zeroizing<[u64; COUNT]>, Self) {
+        let inverse = self.negated_inverse_digit();
+        let mut digits = Zeroizing::new([0; COUNT]);
+        let mut rest = Self::from_limbs(&[1]);
+        for digit in digits.iter_mut() {
+            // This multiple clears the last digit of what is left.
+            *digit = rest.0[0].wrapping_mul(inverse) & DIGIT_MASK;
+            rest = rest
+                .plus(&self.multiply_add(*digit, 0))
+                .without_last_digit();
+        }
+        (digits, rest)
+    }
+
     /// Returns `self · other`.
     pub(super) fn multiply(&self, other: &Self) -> Self {
         let mut limbs = Zeroizing::new(vec![0; self.0.len() + other.0.len()]);

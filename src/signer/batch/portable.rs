@@ -66,7 +66,7 @@ impl PortableKey {
     ///
     /// `block` is as long as the modulus and represents a number below it.
     /// Returns whether the signature was checked; if not, `block` holds zeros.
-    pub(super) fn sign(&self, block: &mut [u8]) -> bool {
+    pub(super) fn sign_one(&self, block: &mut [u8]) -> bool {
         let message = Limbs::from_be_bytes(block);
         let s_p = Self::residue(&self.p, &message, &self.dp);
         let s_q = Self::residue(&self.q, &message, &self.dq);

@@ -31,7 +31,7 @@ macro_rules! pin {
         pin!($sums, $row, "", )
     };
     ($sums:ident, $row:ident, $picker:ident) => {{
-        let mut powers: *const [Lanes; ENTRIES] = $picker.row;
+        let mut powers: *const [Eight; ENTRIES] = $picker.row;
         pin!(
             $sums, $row, "{powers} {b0} {b1} {b2}",
             powers = inout(reg) powers,
@@ -43,7 +43,7 @@ macro_rules! pin {
         $picker.row = unsafe { &*powers };
     }};
     ($sums:ident, $row:ident, $names:literal, $($operands:tt)*) => {{
-        let mut row: *const [Lanes; BLOCK] = $row;
+        let mut row: *const [Eight; BLOCK] = $row;
         // SAFETY: the assembly is empty (a comment), so that every operand
         // keeps its value, and `row` was a reference.
         unsafe {

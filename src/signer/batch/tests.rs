@@ -9,17 +9,28 @@ use std::panic::Location;
 use num_bigint::BigUint;
 
 use super::Path;
-use super::lanes::{LANES, Number};
+use super::lanes::{Lanes, Number};
 use super::natural::Natural;
 
-/// Can the vector path be tested? If not, the reason is printed.
+/// The paths that run on this machine; the reason is printed for others.
 #[track_caller]
-fn has_vectors() -> bool {
-    let missing = Path::Ifma.unavailable();
-    if let Some(reason) = &missing {
-        println!("skipped at {}: {reason}", Location::caller());
-    }
-    missing.is_none()
+fn paths() -> Vec<Path> {
+    let caller = Location::caller();
+    let is_there = |path: &Path| match path.unavailable() {
+        None => true,
+        Some(reason) => {
+            println!("{path} skipped at {caller}: {reason}");
+            false
+        }
+    };
+    Path::ALL.into_iter().filter(is_there).collect()
+}
+
+/// The vector paths that run on this machine.
+#[track_caller]
+fn vector_paths() -> Vec<Path> {
+    let all = paths().into_iter();
+    all.filter(|path| *path != Path::Portable).collect()
 }
 
 fn natural(x: &BigUint) -> Natural {
@@ -32,8 +43,8 @@ fn big(x: &Natural) -> BigUint {
 }
 
 /// Puts a number into each lane.
-fn number<const K: usize>(values: &[BigUint]) -> Number<K> {
-    let mut number = Number::ZERO;
+fn number<L: Lanes, const K: usize>(values: &[BigUint]) -> Number<L, K> {
+    let mut number = Number::zero();
     for (lane, value) in values.iter().enumerate() {
         assert!(value.bits() <= 520 * K as u64, "the number fits");
         number.set_lane(lane, &natural(value).digits(K));
@@ -42,13 +53,13 @@ fn number<const K: usize>(values: &[BigUint]) -> Number<K> {
 }
 
 /// Reads the number of each lane.
-fn values<const K: usize>(number: &Number<K>) -> Vec<BigUint> {
-    (0..LANES)
+fn values<L: Lanes, const K: usize>(number: &Number<L, K>) -> Vec<BigUint> {
+    (0..L::COUNT)
         .map(|lane| {
             let digits = number.digits().iter().rev();
             digits.fold(BigUint::ZERO, |value, digit| {
-                assert!(digit.0[lane] >> 52 == 0, "a digit has 52 bits");
-                (value << 52) + digit.0[lane]
+                assert!(digit[lane] >> 52 == 0, "a digit has 52 bits");
+                (value << 52) + digit[lane]
             })
         })
         .collect()

@@ -5,11 +5,33 @@ use std::slice::from_ref;
 use num_bigint::BigUint;
 use proptest::prelude::*;
 
-use super::super::ifma::{Modulus, Pick, choose, multiply_add};
-use super::super::lanes::{ENTRIES, LANES, Lanes, Number, WINDOW};
+use super::super::Path;
+use super::super::avx2::Avx2;
+use super::super::ifma::Ifma;
+use super::super::kernel::{Kernel, Pick};
+use super::super::lanes::{ENTRIES, Eight, Four, Lanes, Number, WINDOW};
 use super::super::natural::Natural;
 use super::super::power::{Exponents, power};
-use super::{Random, big, has_vectors, natural, number, values};
+use super::{Random, big, natural, number, values, vector_paths};
+
+/// Calls a function for each kernel that this processor has.
+macro_rules! on_each_kernel {
+    ($function:ident::<_ $(, $n:literal)?>($($argument:expr),*)) => {
+        for path in vector_paths() {
+            match path {
+                Path::Ifma => {
+                    let kernel = Ifma::detect().expect("the path is available");
+                    $function::<Ifma $(, $n)?>(kernel $(, $argument)*);
+                }
+                Path::Avx2 => {
+                    let kernel = Avx2::detect().expect("the path is available");
+                    $function::<Avx2 $(, $n)?>(kernel $(, $argument)*);
+                }
+                Path::Portable => unreachable!("it has no vectors"),
+            }
+        }
+    };
+}
 
 /// Moduli of `bits` bits at which something is extreme.
 fn edge_moduli(bits: usize) -> Vec<BigUint> {
@@ -48,23 +70,24 @@ fn edge_operands(p: &BigUint, r_bits: usize) -> Vec<BigUint> {
     ]
 }
 
-/// Multiplies and squares in eight lanes and compares with num-bigint.
-fn check<const K: usize>(moduli: [&BigUint; 2], pairs: &[(BigUint, BigUint)]) {
-    let modulus = Modulus::<K>::halves(&natural(moduli[0]), &natural(moduli[1]));
-    let of_lane = |lane: usize| moduli[2 * lane / LANES];
+/// Multiplies and squares in all lanes and compares with num-bigint.
+fn check<A: Kernel, const K: usize>(
+    kernel: A,
+    moduli: [&BigUint; 2],
+    pairs: &[(BigUint, BigUint)],
+) {
+    let modulus = kernel.modulus::<K>(&natural(moduli[0]), &natural(moduli[1]));
+    let of_lane = |lane: usize| moduli[lane / A::Lanes::HALF];
     let r_bits = 520 * K;
-    for eight in pairs.chunks(LANES) {
-        let (a, b): (Vec<_>, Vec<_>) = eight.iter().cloned().unzip();
-        let mut product = Number::ZERO;
-        let mut square = Number::ZERO;
-        // SAFETY: callers have seen to the processor's features.
-        unsafe {
-            let mut field = modulus.field();
-            field.multiply(&mut product, &number::<K>(&a), &number::<K>(&b));
-            field.square(&mut square, &number::<K>(&a));
-        }
+    for together in pairs.chunks(A::Lanes::COUNT) {
+        let (a, b): (Vec<_>, Vec<_>) = together.iter().cloned().unzip();
+        let mut product = Number::zero();
+        let mut square = Number::zero();
+        let mut field = kernel.field(&modulus);
+        kernel.multiply(&mut field, &mut product, &number(&a), &number(&b));
+        kernel.square(&mut field, &mut square, &number(&a));
         let found = values(&product).into_iter().zip(values(&square));
-        for (lane, ((product, square), (a, b))) in found.zip(eight).enumerate() {
+        for (lane, ((product, square), (a, b))) in found.zip(together).enumerate() {
             let p = of_lane(lane);
             for (found, b) in [(product, b), (square, a)] {
                 assert!(
@@ -81,7 +104,7 @@ fn check<const K: usize>(moduli: [&BigUint; 2], pairs: &[(BigUint, BigUint)]) {
     }
 }
 
-fn check_edges<const K: usize>() {
+fn check_edges<A: Kernel, const K: usize>(kernel: A) {
     let bits = 512 * K;
     for p in edge_moduli(bits) {
         let operands = edge_operands(&p, 520 * K);
@@ -89,24 +112,19 @@ fn check_edges<const K: usize>() {
             .iter()
             .flat_map(|a| operands.iter().map(|b| (a.clone(), b.clone())))
             .collect();
-        check::<K>([&p, &p], &pairs);
+        check::<A, K>(kernel, [&p, &p], &pairs);
     }
 }
 
 #[test]
 fn products_and_squares_are_right_at_the_edges() {
-    if has_vectors() {
-        check_edges::<2>();
-        check_edges::<3>();
-        check_edges::<4>();
-    }
+    on_each_kernel!(check_edges::<_, 2>());
+    on_each_kernel!(check_edges::<_, 3>());
+    on_each_kernel!(check_edges::<_, 4>());
+    on_each_kernel!(check_edges::<_, 8>());
 }
 
-#[test]
-fn full_digits_everywhere_carry_all_the_way() {
-    if !has_vectors() {
-        return;
-    }
+fn check_full_digits<A: Kernel>(kernel: A) {
     // The largest factor that has digits at all: all of them are 2^52 − 1.
     // Its partner is as large as the bound a·b < R·(R − 2·p) lets it be.
     let one = BigUint::from(1_u8);
@@ -115,17 +133,127 @@ fn full_digits_everywhere_carry_all_the_way() {
     for p in edge_moduli(1024) {
         let partner = &r - &p * 2_u8 - 1_u8;
         let pairs = vec![(full.clone(), partner), (full.clone(), p.clone())];
-        let modulus = Modulus::<2>::splat(&natural(&p));
+        let modulus = kernel.modulus::<2>(&natural(&p), &natural(&p));
         for (a, b) in pairs {
-            let mut product = Number::ZERO;
-            // SAFETY: the features were detected.
-            unsafe {
-                let (a, b) = (number::<2>(from_ref(&a)), number::<2>(from_ref(&b)));
-                modulus.field().multiply(&mut product, &a, &b);
-            }
+            let mut product = Number::zero();
+            let (x, y) = (number::<_, 2>(from_ref(&a)), number::<_, 2>(from_ref(&b)));
+            kernel.multiply(&mut kernel.field(&modulus), &mut product, &x, &y);
             let found = &values(&product)[0];
             assert!((found << 1040_usize) % &p == &a * &b % &p, "{p:x}");
         }
+    }
+}
+
+#[test]
+fn full_digits_everywhere_carry_all_the_way() {
+    on_each_kernel!(check_full_digits::<_>());
+}
+
+fn check_random<A: Kernel>(kernel: A, seed: u64, blocks: usize) {
+    let mut random = Random(seed);
+    let bits = 512 * blocks;
+    let (p, q) = (random.modulus(bits), random.modulus(bits));
+    let count = A::Lanes::COUNT;
+    let pairs: Vec<_> = (0..2 * count)
+        .map(|lane| {
+            let p = [&p, &q][lane % count / A::Lanes::HALF];
+            let mut operand = || random.number(bits + 2) % (p * 3_u8);
+            (operand(), operand())
+        })
+        .collect();
+    match blocks {
+        2 => check::<A, 2>(kernel, [&p, &q], &pairs),
+        3 => check::<A, 3>(kernel, [&p, &q], &pairs),
+        4 => check::<A, 4>(kernel, [&p, &q], &pairs),
+        5 => check::<A, 5>(kernel, [&p, &q], &pairs),
+        6 => check::<A, 6>(kernel, [&p, &q], &pairs),
+        7 => check::<A, 7>(kernel, [&p, &q], &pairs),
+        _ => check::<A, 8>(kernel, [&p, &q], &pairs),
+    }
+}
+
+fn check_powers<A: Kernel>(kernel: A, seed: u64) {
+    let mut random = Random(seed);
+    let half = A::Lanes::HALF;
+    let (p, q) = (random.modulus(1024), random.modulus(1024));
+    let powers = [random.number(1024), random.number(1024)];
+    let [lower, upper] = powers.each_ref().map(natural);
+    let exponents = Exponents::halves::<A::Lanes>(&lower, &upper, 1024);
+    let modulus = kernel.modulus::<2>(&natural(&p), &natural(&q));
+    let bases: Vec<_> = (0..A::Lanes::COUNT)
+        .map(|lane| random.number(1026) % ([&p, &q][lane / half] * 3_u8))
+        .collect();
+    let r = BigUint::from(1_u8) << 1040;
+    let one = Number::halves(
+        &natural(&(&r % &p)).digits(2),
+        &natural(&(&r % &q)).digits(2),
+    );
+    let forms: Vec<_> = bases
+        .iter()
+        .enumerate()
+        .map(|(lane, base)| base * &r % [&p, &q][lane / half])
+        .collect();
+    let mut result = number::<A::Lanes, 2>(&forms);
+    let mut table = vec![[A::Lanes::default(); ENTRIES]; 20];
+    let mut field = kernel.field(&modulus);
+    power(
+        kernel,
+        &mut result,
+        &exponents,
+        &one,
+        &mut field,
+        &mut table,
+    );
+    for (lane, found) in values(&result).into_iter().enumerate() {
+        let (p, d) = ([&p, &q][lane / half], &powers[lane / half]);
+        assert!(
+            found % p == bases[lane].modpow(d, p) * &r % p,
+            "lane {lane}"
+        );
+    }
+    let zero = A::Lanes::default();
+    assert!(table.as_flattened().iter().all(|digit| *digit == zero));
+}
+
+fn check_sums_of_products<A: Kernel>(kernel: A, seed: u64) {
+    let mut random = Random(seed);
+    let mut several = || {
+        let numbers = (0..A::Lanes::COUNT).map(|_| random.number(1040));
+        numbers.collect::<Vec<_>>()
+    };
+    let (a, b, c) = (several(), several(), several());
+    let mut out = Number::<A::Lanes, 4>::zero();
+    kernel.multiply_add(
+        &mut out,
+        &number::<_, 2>(&a),
+        &number::<_, 2>(&b),
+        &number::<_, 2>(&c),
+    );
+    for (lane, found) in values(&out).into_iter().enumerate() {
+        assert!(found == &a[lane] * &b[lane] + &c[lane], "lane {lane}");
+    }
+}
+
+fn check_sums<L: Lanes>(seed: u64) {
+    let mut random = Random(seed);
+    let p = random.modulus(1024);
+    let a: Vec<_> = (0..L::COUNT)
+        .map(|_| random.number(1026) % (&p * 3_u8))
+        .collect();
+    let b: Vec<_> = (0..L::COUNT).map(|_| random.number(1026)).collect();
+    let mut sum = number::<L, 2>(&a);
+    sum.add(&number(&b));
+    let mut difference = number::<L, 2>(&a);
+    let borrowed = difference.subtract(&number(&b));
+    let mut reduced = number::<L, 2>(&a);
+    reduced.reduce_twice(&Number::splat(&natural(&p).digits(2)));
+    let r = BigUint::from(1_u8) << 1040;
+    for lane in 0..L::COUNT {
+        let (a, b) = (&a[lane], &b[lane]);
+        assert_eq!(&values(&sum)[lane], &(a + b));
+        assert_eq!(&values(&difference)[lane], &((&r + a - b) % &r));
+        assert_eq!(borrowed[lane], if a < b { u64::MAX } else { 0 });
+        assert_eq!(&values(&reduced)[lane], &(a % &p));
     }
 }
 
@@ -134,94 +262,23 @@ proptest! {
 
     #[test]
     fn products_and_squares_are_those_of_num_bigint(seed: u64, blocks in 2_usize..=8) {
-        if has_vectors() {
-            let mut random = Random(seed);
-            let bits = 512 * blocks;
-            let (p, q) = (random.modulus(bits), random.modulus(bits));
-            let pairs: Vec<_> = (0..2 * LANES)
-                .map(|lane| {
-                    let p = [&p, &q][lane % LANES / (LANES / 2)];
-                    let mut operand = || random.number(bits + 2) % (p * 3_u8);
-                    (operand(), operand())
-                })
-                .collect();
-            match blocks {
-                2 => check::<2>([&p, &q], &pairs),
-                3 => check::<3>([&p, &q], &pairs),
-                4 => check::<4>([&p, &q], &pairs),
-                5 => check::<5>([&p, &q], &pairs),
-                6 => check::<6>([&p, &q], &pairs),
-                7 => check::<7>([&p, &q], &pairs),
-                _ => check::<8>([&p, &q], &pairs),
-            }
-        }
+        on_each_kernel!(check_random::<_>(seed, blocks));
     }
 
     #[test]
     fn powers_are_those_of_num_bigint(seed: u64) {
-        if has_vectors() {
-            let mut random = Random(seed);
-            let (p, q) = (random.modulus(1024), random.modulus(1024));
-            let (d, f) = (random.number(1024), random.number(1024));
-            let exponents = Exponents::halves(&natural(&d), &natural(&f), 1024);
-            let modulus = Modulus::<2>::halves(&natural(&p), &natural(&q));
-            let bases: Vec<_> = (0..LANES)
-                .map(|lane| random.number(1026) % ([&p, &q][2 * lane / LANES] * 3_u8))
-                .collect();
-            let r = BigUint::from(1_u8) << 1040;
-            let one = Number::halves(&natural(&(&r % &p)).digits(2), &natural(&(&r % &q)).digits(2));
-            let forms: Vec<_> = bases
-                .iter()
-                .enumerate()
-                .map(|(lane, base)| base * &r % [&p, &q][2 * lane / LANES])
-                .collect();
-            let mut result = number::<2>(&forms);
-            let mut table = vec![[Lanes::default(); ENTRIES]; 20];
-            // SAFETY: the features were detected.
-            unsafe { power(&mut result, &exponents, &one, &mut modulus.field(), &mut table) };
-            for (lane, found) in values(&result).into_iter().enumerate() {
-                let (p, d) = [(&p, &d), (&q, &f)][2 * lane / LANES];
-                prop_assert_eq!(found % p, bases[lane].modpow(d, p) * &r % p);
-            }
-            prop_assert!(table.as_flattened().iter().all(|digit| *digit == Lanes::default()));
-        }
+        on_each_kernel!(check_powers::<_>(seed));
     }
 
     #[test]
     fn sums_of_products_are_those_of_num_bigint(seed: u64) {
-        if has_vectors() {
-            let mut random = Random(seed);
-            let mut eight = || (0..LANES).map(|_| random.number(1040)).collect::<Vec<_>>();
-            let (a, b, c) = (eight(), eight(), eight());
-            let mut out = Number::<4>::ZERO;
-            // SAFETY: the features were detected.
-            unsafe { multiply_add(&mut out, &number::<2>(&a), &number::<2>(&b), &number::<2>(&c)) };
-            for (lane, found) in values(&out).into_iter().enumerate() {
-                prop_assert_eq!(found, &a[lane] * &b[lane] + &c[lane]);
-            }
-        }
+        on_each_kernel!(check_sums_of_products::<_>(seed));
     }
 
     #[test]
     fn sums_and_differences_are_those_of_num_bigint(seed: u64) {
-        let mut random = Random(seed);
-        let p = random.modulus(1024);
-        let a: Vec<_> = (0..LANES).map(|_| random.number(1026) % (&p * 3_u8)).collect();
-        let b: Vec<_> = (0..LANES).map(|_| random.number(1026)).collect();
-        let mut sum = number::<2>(&a);
-        sum.add(&number(&b));
-        let mut difference = number::<2>(&a);
-        let borrowed = difference.subtract(&number(&b));
-        let mut reduced = number::<2>(&a);
-        reduced.reduce_twice(&Number::splat(&natural(&p).digits(2)));
-        let r = BigUint::from(1_u8) << 1040;
-        for lane in 0..LANES {
-            let (a, b) = (&a[lane], &b[lane]);
-            prop_assert_eq!(&values(&sum)[lane], &(a + b));
-            prop_assert_eq!(&values(&difference)[lane], &((&r + a - b) % &r));
-            prop_assert_eq!(borrowed[lane], if a < b { u64::MAX } else { 0 });
-            prop_assert_eq!(&values(&reduced)[lane], &(a % &p));
-        }
+        check_sums::<Eight>(seed);
+        check_sums::<Four>(seed);
     }
 
     #[test]
@@ -234,6 +291,7 @@ proptest! {
         prop_assert_eq!(big(&big_m.power_of_two(100)), BigUint::from(1_u8) << 100);
         prop_assert_eq!(big(&big_x.shifted(77, &big_m)), ((&x % &m) << 77) % &m);
         prop_assert_eq!(big(&natural(&x).multiply(&natural(&y))), &x * &y);
+        prop_assert_eq!(big(&natural(&x).plus(&natural(&y))), &x + &y);
         prop_assert_eq!(big(&natural(&x).multiply_add(factor, 3)), &x * factor + 3_u8);
         prop_assert_eq!(big(&natural(&x).without_last_digit()), &x >> 52);
         prop_assert_eq!(big(&big_m.clone().minus_two()), &m - 2_u8);
@@ -241,6 +299,9 @@ proptest! {
         prop_assert_eq!(natural(&x).bits() as u64, x.bits());
         let inverse = BigUint::from(big_m.negated_inverse());
         prop_assert_eq!((inverse * &m + 1_u8) % (BigUint::from(1_u8) << 64), BigUint::ZERO);
+        let (digits, rest) = big_m.clear_digits::<5>();
+        let k = digits.iter().rev().fold(BigUint::ZERO, |k, digit| (k << 52) + *digit);
+        prop_assert_eq!(k * &m + 1_u8, big(&rest) << 260);
     }
 }
 
@@ -250,48 +311,50 @@ fn two_is_subtracted_across_limbs() {
     assert_eq!(big(&natural(&x).minus_two()), x - 2_u8);
 }
 
-#[test]
-fn every_entry_of_a_table_can_be_chosen_in_every_lane() {
-    if !has_vectors() {
-        return;
-    }
+fn check_choices<A: Kernel>(kernel: A) {
+    let count = A::Lanes::COUNT;
     let mut random = Random(7);
-    let rows: Vec<[Lanes; ENTRIES]> = (0..4)
-        .map(|_| std::array::from_fn(|_| Lanes(std::array::from_fn(|_| random.limb() >> 12))))
-        .collect();
-    let p = natural(&random.modulus(1024));
-    let modulus = Modulus::<2>::splat(&p);
+    let mut lanes = || {
+        let mut lanes = A::Lanes::default();
+        (0..count).for_each(|lane| lanes[lane] = random.limb() >> 12);
+        lanes
+    };
+    let rows: Vec<[A::Lanes; ENTRIES]> = (0..4).map(|_| std::array::from_fn(|_| lanes())).collect();
+    let p = natural(&Random(8).modulus(1024));
+    let modulus = kernel.modulus::<2>(&p, &p);
     let base = Number::splat(&p.digits(2));
     for shift in 0..ENTRIES {
-        let wanted: [usize; LANES] = std::array::from_fn(|lane| (shift + 5 * lane) % ENTRIES);
+        let wanted = |lane: usize| (shift + 5 * lane) % ENTRIES;
         let bits = std::array::from_fn(|bit| {
-            (0..LANES)
-                .filter(|lane| wanted[*lane] >> (WINDOW - 1 - bit) & 1 == 1)
+            (0..count)
+                .filter(|lane| wanted(*lane) >> (WINDOW - 1 - bit) & 1 == 1)
                 .fold(0, |lanes, lane| lanes | 1 << lane)
         });
-        let mut alone = [Lanes::default(); 4];
-        let mut beside = [Lanes::default(); 4];
-        let mut square = Number::ZERO;
+        let mut alone = [A::Lanes::default(); 4];
+        let mut beside = [A::Lanes::default(); 4];
+        let mut square = Number::zero();
         let pick = |digits| Pick {
             rows: &rows,
             bits,
             digits,
         };
-        // SAFETY: the features were detected.
-        unsafe {
-            choose(pick(&mut alone));
-            let mut field = modulus.field();
-            field.square_and_pick(&mut square, &base, pick(&mut beside));
-        }
+        kernel.choose(pick(&mut alone));
+        let mut field = kernel.field(&modulus);
+        kernel.square_and_pick(&mut field, &mut square, &base, pick(&mut beside));
         for (place, row) in rows.iter().enumerate() {
-            for lane in 0..LANES {
-                let expected = row[wanted[lane]].0[lane];
-                assert_eq!(alone[place].0[lane], expected);
-                assert_eq!(beside[place].0[lane], expected);
+            for lane in 0..count {
+                let expected = row[wanted(lane)][lane];
+                assert_eq!(alone[place][lane], expected);
+                assert_eq!(beside[place][lane], expected);
             }
         }
         assert_eq!(values(&square)[3].clone() % big(&p), BigUint::ZERO);
     }
+}
+
+#[test]
+fn every_entry_of_a_table_can_be_chosen_in_every_lane() {
+    on_each_kernel!(check_choices::<_>());
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::super::super::{
 use super::super::components::Components;
 use super::super::engine::Engine;
 use super::super::natural::Natural;
-use super::super::{Batch, BatchSigner, PAYS_FROM, Padding, Path};
-use super::{Random, big, has_vectors};
+use super::super::{Batch, BatchSigner, Padding, Path};
+use super::{Random, big, paths, vector_paths};
 
 const SIZES: [&str; 3] = ["rsa2048", "rsa3072", "rsa4096"];
 
@@ -23,14 +23,6 @@ fn key(name: &str) -> PrivateKey {
     );
     let text = std::fs::read_to_string(path).unwrap();
     PrivateKey::from_pkcs8_der(pem::parse(text).unwrap().contents()).unwrap()
-}
-
-/// The paths that run on this machine.
-fn paths() -> Vec<Path> {
-    let all = [Path::Portable, Path::Ifma];
-    all.into_iter()
-        .filter(|path| *path == Path::Portable || has_vectors())
-        .collect()
 }
 
 fn sign_all(signer: &dyn Signer, messages: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, SignError> {
@@ -109,7 +101,7 @@ fn any_number_of_messages_is_signed() {
     for path in paths() {
         let signer = Batch::on(path).load(&key, Algorithm::Rs256).unwrap();
         let counts: &[usize] = match path {
-            Path::Ifma => &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 100],
+            Path::Ifma | Path::Avx2 => &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 100],
             Path::Portable => &[0, 1, 3],
         };
         for count in counts {
@@ -128,23 +120,42 @@ fn any_number_of_messages_is_signed() {
 
 #[test]
 fn the_engine_signs_what_is_worth_it_and_leaves_the_rest() {
-    if !has_vectors() {
-        return;
-    }
     let key = Components::of(&key("rsa2048")).unwrap();
-    let vector = Engine::load(Path::Ifma, &key, false).unwrap();
-    let portable = Engine::load(Path::Portable, &key, false).unwrap();
-    for waiting in 0..20 {
-        let taken = vector.worth(waiting);
-        assert!(taken <= waiting.min(8));
-        assert_eq!(taken == 0, waiting < PAYS_FROM, "{waiting}");
-        assert_eq!(portable.worth(waiting), waiting.min(1));
+    for path in vector_paths() {
+        let engine = Engine::load(path, &key, false).unwrap();
+        let width = engine.width();
+        for waiting in 0..20 {
+            let taken = engine.worth(waiting);
+            assert!(taken <= waiting.min(width));
+            assert_eq!(taken == 0, waiting < path.pays_from(), "{path} {waiting}");
+        }
+        assert_eq!(engine.worth(width + 1), width);
+        assert_eq!(engine.worth(width / 2 + 1), width / 2);
     }
-    assert_eq!((vector.worth(4), vector.worth(5)), (4, 4));
+    // Whoever forces the portable path means its arithmetic.
+    let portable = Engine::load(Path::Portable, &key, false).unwrap();
+    assert_eq!((portable.worth(0), portable.worth(7)), (0, 1));
+}
+
+#[test]
+fn a_processor_without_vectors_leaves_everything_to_the_library() {
+    let key = key("rsa2048");
+    let unforced = Batch {
+        is_forced: false,
+        ..Batch::on(Path::Portable)
+    };
+    let facts = unforced.facts();
+    assert_eq!(facts.blinding, "as aws-lc-rs");
+    assert!(facts.caveats[0].contains("aws-lc-rs signs every message"));
+    let signer = unforced.load(&key, Algorithm::Rs256).unwrap();
+    assert_eq!(signer.batch_width(), 1);
+    let library = AwsLc.load(&key, Algorithm::Rs256).unwrap();
+    let messages = messages(3, 8);
     assert_eq!(
-        (vector.worth(7), vector.worth(8), vector.worth(9)),
-        (7, 8, 8)
+        sign_all(&*signer, &messages).unwrap(),
+        sign_all(&*library, &messages).unwrap()
     );
+    assert!(unforced.blinded().load(&key, Algorithm::Rs256).is_err());
 }
 
 #[test]
@@ -172,7 +183,7 @@ fn edge_values_come_out_as_they_must() {
         let (dp, dq) = (big(&key.dp), big(&key.dq));
         for path in paths() {
             let engine = Engine::load(path, &key, false).unwrap();
-            for values in edges.chunks(8) {
+            for values in edges.chunks(engine.width()) {
                 for (value, found) in values.iter().zip(raise(&engine, &key, values)) {
                     let found = found.expect("the signature was checked");
                     assert!(found < n);
@@ -213,28 +224,25 @@ fn any_odd_public_exponent_will_do() {
 
 #[test]
 fn blinded_signatures_are_the_same_ones() {
-    if !has_vectors() {
-        return;
-    }
-    for name in ["rsa2048", "rsa2048-e3", "rsa3072"] {
-        let key = key(name);
-        let plain = Batch::on(Path::Ifma).load(&key, Algorithm::Rs256).unwrap();
-        let blinded = Batch::on(Path::Ifma).blinded();
-        assert_ne!(
-            blinded.facts().blinding,
-            Batch::on(Path::Ifma).facts().blinding
-        );
-        let blinded = blinded.load(&key, Algorithm::Rs256).unwrap();
-        // More calls than a factor serves.
-        let rounds = if name == "rsa2048" { 35 } else { 3 };
-        let messages = messages(8, 4);
-        let expected = sign_all(&*plain, &messages).unwrap();
-        for round in 0..rounds {
-            assert_eq!(
-                sign_all(&*blinded, &messages).unwrap(),
-                expected,
-                "{name} {round}"
-            );
+    for path in vector_paths() {
+        for name in ["rsa2048", "rsa2048-e3", "rsa3072"] {
+            let key = key(name);
+            let plain = Batch::on(path);
+            let blinded = plain.blinded();
+            assert_ne!(blinded.facts().blinding, plain.facts().blinding);
+            let plain = plain.load(&key, Algorithm::Rs256).unwrap();
+            let blinded = blinded.load(&key, Algorithm::Rs256).unwrap();
+            // More calls than a factor serves.
+            let rounds = if name == "rsa2048" { 35 } else { 3 };
+            let messages = messages(plain.batch_width(), 4);
+            let expected = sign_all(&*plain, &messages).unwrap();
+            for round in 0..rounds {
+                assert_eq!(
+                    sign_all(&*blinded, &messages).unwrap(),
+                    expected,
+                    "{path} {name} {round}"
+                );
+            }
         }
     }
 }
@@ -253,7 +261,7 @@ fn threads_share_a_signer() {
                 for seed in 0..4 {
                     let (signer, library) = (&signer, &library);
                     scope.spawn(move || {
-                        let messages = messages(if path == Path::Ifma { 20 } else { 2 }, seed);
+                        let messages = messages(if path == Path::Portable { 2 } else { 20 }, seed);
                         assert_eq!(
                             sign_all(&**signer, &messages).unwrap(),
                             sign_all(&**library, &messages).unwrap()
@@ -297,7 +305,7 @@ fn faulty(name: &str, fault: usize) -> Components {
 fn a_fault_is_caught_and_the_library_signs_instead() {
     let key = key("rsa2048");
     let padding = Padding::of(Algorithm::Rs256).unwrap();
-    let messages = messages(7, 5);
+    let messages = messages(8, 5);
     let library = AwsLc.load(&key, Algorithm::Rs256).unwrap();
     let expected = sign_all(&*library, &messages).unwrap();
     for path in paths() {
@@ -323,19 +331,18 @@ fn a_fault_is_caught_and_the_library_signs_instead() {
 
 #[test]
 fn a_wrong_lane_does_not_spoil_the_others() {
-    if !has_vectors() {
-        return;
-    }
     // A message that is not below the modulus has no signature of its own.
     let numbers = Components::of(&key("rsa2048")).unwrap();
-    let engine = Engine::load(Path::Ifma, &numbers, false).unwrap();
     let n = big(&numbers.n);
-    let values: Vec<_> = (0..8_u8)
-        .map(|lane| BigUint::from(lane) + if lane == 3 { n.clone() } else { BigUint::ZERO })
-        .collect();
-    let found = raise(&engine, &numbers, &values);
-    for (lane, found) in found.iter().enumerate() {
-        assert_eq!(found.is_some(), lane != 3, "{lane}");
+    for path in vector_paths() {
+        let engine = Engine::load(path, &numbers, false).unwrap();
+        let values: Vec<_> = (0..engine.width())
+            .map(|lane| BigUint::from(lane) + if lane == 3 { n.clone() } else { BigUint::ZERO })
+            .collect();
+        let found = raise(&engine, &numbers, &values);
+        for (lane, found) in found.iter().enumerate() {
+            assert_eq!(found.is_some(), lane != 3, "{path} {lane}");
+        }
     }
 }
 
