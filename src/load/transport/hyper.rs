@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -24,11 +25,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Mutex;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::answer::{MAX_BODY_BYTES, Reading, retry_after};
 use super::connect::{Connector, Stream, outcome_of as outcome_of_io};
-use super::deadline::after;
+use super::deadline::Deadline;
 use super::{Limits, Reply, Timings, Transport};
 use crate::load::pacer::now_ns;
 use crate::oauth::Form;
@@ -64,6 +65,7 @@ pub struct Hyper {
     sender: Sender,
     uri: Uri,
     authority: String,
+    deadline: Deadline,
 }
 
 enum Sender {
@@ -99,6 +101,7 @@ impl Hyper {
             sender,
             uri,
             authority,
+            deadline: Deadline::new(),
         }
     }
 
@@ -141,8 +144,10 @@ impl Hyper {
         timings: &mut Timings,
     ) -> Result<(u16, Option<Duration>, Bytes), Outcome> {
         let limits = *self.connector.limits();
-        let whole_at = after(limits.whole);
-        let (response, facts, clock) = match &mut self.sender {
+        self.deadline.begin(now_ns(), limits.whole);
+        let whole_at = self.deadline.whole_at();
+        let deadline = &mut self.deadline;
+        let (response, facts) = match &mut self.sender {
             Sender::H1(slot) => {
                 if slot.as_ref().is_none_or(|open| open.sender.is_closed()) {
                     let (stream, opened) = self.connector.open(whole_at).await?;
@@ -159,31 +164,33 @@ impl Hyper {
                 let ready = open.sender.ready().await;
                 ready.map_err(|error| outcome_of(&error))?;
                 timings.sent_ns = now_ns();
-                let clock = Clock::new(&limits, whole_at);
                 let sending = open.sender.send_request(request);
-                let response = clock.first_byte(sending, &open.facts).await?;
-                (response, Rc::clone(&open.facts), clock)
+                let facts = Rc::clone(&open.facts);
+                let sent = timings.sent_ns;
+                let response = first_byte(sending, &facts, deadline, &limits, sent).await?;
+                (response, facts)
             }
             Sender::H2(shared) => {
                 let mut open = h2(shared, &self.connector, whole_at, timings).await?;
                 let ready = open.sender.ready().await;
                 ready.map_err(|error| outcome_of(&error))?;
                 timings.sent_ns = now_ns();
-                let clock = Clock::new(&limits, whole_at);
                 let sending = open.sender.send_request(request);
-                let response = clock.first_byte(sending, &open.facts).await?;
-                (response, open.facts, clock)
+                let sent = timings.sent_ns;
+                let response = first_byte(sending, &open.facts, deadline, &limits, sent).await?;
+                (response, open.facts)
             }
         };
-        timings.first_byte_ns = Some(now_ns());
+        let first_byte_ns = now_ns();
+        timings.first_byte_ns = Some(first_byte_ns);
         let status = response.status().as_u16();
         let later = response.headers().get(RETRY_AFTER).and_then(|value| {
             let date = response.headers().get(DATE).map(HeaderValue::as_bytes);
             retry_after(value.as_bytes(), date)
         });
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES);
-        let body = clock
-            .by(limits.body, Stage::Body, body.collect())
+        deadline.set(first_byte_ns, Stage::Body, limits.body);
+        let body = in_time(body.collect(), deadline)
             .await?
             .map_err(|error| match error.downcast_ref::<hyper::Error>() {
                 Some(error) => outcome_of(error),
@@ -245,62 +252,50 @@ async fn h2(
     Ok(open)
 }
 
-/// The time-outs of one request.
-struct Clock {
-    write_at: Instant,
-    first_byte_at: Instant,
-    whole_at: Instant,
-}
-
-impl Clock {
-    fn new(limits: &Limits, whole_at: Instant) -> Self {
-        Self {
-            write_at: after(limits.write),
-            first_byte_at: after(limits.first_byte),
-            whole_at,
+/// Waits for the head of an answer, from `sent_ns` on. A request that the
+/// kernel does not take is given up when the time for writing is over.
+async fn first_byte(
+    sending: impl Future<Output = hyper::Result<Response<Incoming>>>,
+    facts: &Facts,
+    deadline: &mut Deadline,
+    limits: &Limits,
+    sent_ns: u64,
+) -> Result<Response<Incoming>, Outcome> {
+    let mut sending = std::pin::pin!(sending);
+    let write = limits.write.min(limits.first_byte);
+    deadline.set(sent_ns, Stage::Write, write);
+    poll_fn(|cx| {
+        if let Poll::Ready(answered) = sending.as_mut().poll(cx) {
+            return Poll::Ready(answered.map_err(|error| outcome_of(&error)));
         }
-    }
-
-    async fn by<T>(
-        &self,
-        limit: Duration,
-        stage: Stage,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Outcome> {
-        let stage_at = after(limit);
-        let (at, outcome) = if stage_at <= self.whole_at {
-            (stage_at, Outcome::TimedOutWhile(stage))
-        } else {
-            (self.whole_at, Outcome::TimedOut)
-        };
-        timeout_at(at, work).await.map_err(|_| outcome)
-    }
-
-    /// Waits for the head of an answer. A request that the kernel does not
-    /// take is given up when the time for writing is over.
-    async fn first_byte(
-        &self,
-        sending: impl Future<Output = hyper::Result<Response<Incoming>>>,
-        facts: &Facts,
-    ) -> Result<Response<Incoming>, Outcome> {
-        let mut sending = std::pin::pin!(sending);
-        let last_at = self.first_byte_at.min(self.whole_at);
-        if self.write_at < last_at {
-            match timeout_at(self.write_at, &mut sending).await {
-                Ok(response) => return response.map_err(|error| outcome_of(&error)),
-                Err(_) if facts.is_stuck.get() => {
-                    return Err(Outcome::TimedOutWhile(Stage::Write));
+        loop {
+            match deadline.poll_passed(cx) {
+                None => return Poll::Pending,
+                Some(Outcome::TimedOutWhile(_)) if facts.is_stuck.get() => {
+                    return Poll::Ready(Err(Outcome::TimedOutWhile(Stage::Write)));
                 }
-                Err(_) => {}
+                // It was written, and the answer may take longer.
+                Some(Outcome::TimedOutWhile(Stage::Write)) => {
+                    deadline.set(sent_ns, Stage::FirstByte, limits.first_byte);
+                }
+                Some(outcome) => return Poll::Ready(Err(outcome)),
             }
         }
-        match timeout_at(last_at, sending).await {
-            Ok(response) => response.map_err(|error| outcome_of(&error)),
-            Err(_) if last_at == self.whole_at => Err(Outcome::TimedOut),
-            Err(_) if facts.is_stuck.get() => Err(Outcome::TimedOutWhile(Stage::Write)),
-            Err(_) => Err(Outcome::TimedOutWhile(Stage::FirstByte)),
-        }
-    }
+    })
+    .await
+}
+
+/// Lets `work` take as long as the deadline says.
+async fn in_time<T>(work: impl Future<Output = T>, deadline: &mut Deadline) -> Result<T, Outcome> {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => match deadline.poll_passed(cx) {
+            Some(outcome) => Poll::Ready(Err(outcome)),
+            None => Poll::Pending,
+        },
+    })
+    .await
 }
 
 /// A stream that notes what its connection tells.
