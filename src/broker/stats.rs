@@ -19,7 +19,7 @@ pub(super) struct Counters {
     pub(super) requests: AtomicU64,
     pub(super) granted: AtomicU64,
     pub(super) others: AtomicU64,
-    refused: [AtomicU64; Refusal::ALL.len()],
+    refused: [AtomicU64; Refusal::COUNT],
 }
 
 /// A reading of a broker's counters.
@@ -55,7 +55,7 @@ impl Default for Counters {
             requests: AtomicU64::new(0),
             granted: AtomicU64::new(0),
             others: AtomicU64::new(0),
-            refused: [const { AtomicU64::new(0) }; Refusal::ALL.len()],
+            refused: [const { AtomicU64::new(0) }; Refusal::COUNT],
         }
     }
 }

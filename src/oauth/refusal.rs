@@ -107,9 +107,14 @@ struct Row {
 }
 
 impl Refusal {
+    /// How many reasons there are. A type whose length was computed from the
+    /// table would have the compiler look for its functions to do so, which it
+    /// refuses in optimised builds.
+    pub const COUNT: usize = Self::BodyTooLarge as usize + 1;
+
     /// Every reason; where descriptions overlap, the specific one comes first.
-    pub const ALL: [Self; TABLE.len()] = {
-        let mut all = [Self::AppNotAuthorized; TABLE.len()];
+    pub const ALL: [Self; Self::COUNT] = {
+        let mut all = [Self::AppNotAuthorized; Self::COUNT];
         let mut index = 0;
         while index < all.len() {
             all[index] = TABLE[index].0;
@@ -185,7 +190,7 @@ impl Refusal {
 }
 
 /// The table, in the order of [`Refusal`]'s variants.
-const TABLE: [(Refusal, Row); 38] = [
+const TABLE: [(Refusal, Row); Refusal::COUNT] = [
     (
         Refusal::AppNotAuthorized,
         row(
