@@ -209,12 +209,12 @@ impl Lane {
             return taken;
         }
         let begun = now_ns();
-        let made = async |source: &mut Source| match take(source) {
-            Some(taken) => taken,
-            None => {
-                let made = source.wait(start.index).await;
-                (made, Some(now_ns() - begun), true)
+        let made = async |source: &mut Source| {
+            if let Some(taken) = take(source) {
+                return taken;
             }
+            let made = source.wait(start.index).await;
+            (made, Some(now_ns() - begun), true)
         };
         self.source.later(made).await
     }

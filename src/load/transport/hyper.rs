@@ -39,12 +39,18 @@ use crate::record::outcome::Stage;
 
 /// A connection of HTTP/2 that several transports of a thread share.
 #[derive(Clone, Default)]
-pub struct SharedH2(Rc<Mutex<Option<Open<http2::SendRequest<Full<Bytes>>>>>>);
+pub struct SharedH2(Rc<Mutex<Option<OpenH2>>>);
 
-/// A connection that is open.
+/// A connection of HTTP/2 that is open.
 #[derive(Clone)]
-struct Open<S> {
-    sender: S,
+struct OpenH2 {
+    sender: http2::SendRequest<Full<Bytes>>,
+    facts: Rc<Facts>,
+}
+
+/// A connection of HTTP/1.1 that is open.
+struct OpenH1 {
+    sender: http1::SendRequest<Full<Bytes>>,
     facts: Rc<Facts>,
 }
 
@@ -69,7 +75,7 @@ pub struct Hyper {
 }
 
 enum Sender {
-    H1(Option<Open<http1::SendRequest<Full<Bytes>>>>),
+    H1(Option<OpenH1>),
     H2(SharedH2),
 }
 
@@ -158,7 +164,7 @@ impl Hyper {
                         .map_err(|error| outcome_of(&error))?;
                     // How it ends, the request hears as well.
                     spawn_local(async { drop(connection.await) });
-                    *slot = Some(Open { sender, facts });
+                    *slot = Some(OpenH1 { sender, facts });
                 }
                 let open = slot.as_mut().expect("it was made above");
                 let ready = open.sender.ready().await;
@@ -235,7 +241,7 @@ async fn h2(
     connector: &Connector,
     whole_at: Instant,
     timings: &mut Timings,
-) -> Result<Open<http2::SendRequest<Full<Bytes>>>, Outcome> {
+) -> Result<OpenH2, Outcome> {
     let mut slot = shared.0.lock().await;
     if let Some(open) = slot.as_ref().filter(|open| !open.sender.is_closed()) {
         return Ok(open.clone());
@@ -247,7 +253,7 @@ async fn h2(
         .await
         .map_err(|error| outcome_of(&error))?;
     spawn_local(async { drop(connection.await) });
-    let open = Open { sender, facts };
+    let open = OpenH2 { sender, facts };
     *slot = Some(open.clone());
     Ok(open)
 }

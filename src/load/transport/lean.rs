@@ -82,14 +82,13 @@ impl Lean {
         .await;
         let mut now = now_ns();
         deadline.begin(now, limits.whole);
-        let stream = match stream {
-            Some(stream) => stream,
-            None => {
-                let (opened, times) = self.connector.open(deadline.whole_at()).await?;
-                timings.opened = Some(times);
-                now = now_ns();
-                stream.insert(opened)
-            }
+        let stream = if let Some(stream) = stream {
+            stream
+        } else {
+            let (opened, times) = self.connector.open(deadline.whole_at()).await?;
+            timings.opened = Some(times);
+            now = now_ns();
+            stream.insert(opened)
         };
         timings.sent_ns = now;
         deadline.set(now, Stage::Write, limits.write);
