@@ -23,22 +23,22 @@ impl GateCase {
     #[must_use]
     pub fn name(&self) -> String {
         let case = &self.candidate;
-        let mut name = if self.baseline.backend == case.backend {
-            format!("{} ", case.backend)
-        } else {
-            String::new()
-        };
-        name += &format!("{} {} bits", case.algorithm, case.key_bits);
+        let mut parts = vec![format!("{} {} bits", case.algorithm, case.key_bits)];
         if case.threads > 1 {
-            name += &format!(", {} threads", case.threads);
+            parts.push(format!("{} threads", case.threads));
         }
         if case.key_policy != KeyPolicy::Reused {
-            name += &format!(", key {}", case.key_policy);
+            parts.push(format!("key {}", case.key_policy));
         }
         if case.claims_bytes != USUAL_CLAIMS_BYTES {
-            name += &format!(", {} B of claims", case.claims_bytes);
+            parts.push(format!("{} B of claims", case.claims_bytes));
         }
-        name
+        let cell = parts.join(", ");
+        if self.baseline.backend == case.backend {
+            format!("{} {cell}", case.backend)
+        } else {
+            cell
+        }
     }
 }
 

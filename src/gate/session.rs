@@ -257,7 +257,10 @@ impl Session<'_> {
             let why = self.contest.failure().unwrap_or_else(|| error.to_string());
             format!("{side} failed: {why}")
         })?;
-        let operations: u64 = outcome.tallies.iter().map(|t| t.operations()).sum();
+        let operations = outcome
+            .tallies
+            .iter()
+            .fold(0_u64, |sum, tally| sum + tally.operations());
         let preempted_share = outcome
             .tallies
             .iter()

@@ -375,7 +375,10 @@ fn signals_at_any_time_leave_a_record_that_can_be_read() {
         for signal in [Signal::INT, Signal::TERM] {
             let target = Target::new(Act::Write(ok()));
             let results = tempfile::tempdir().unwrap();
-            let child = Command::new(PROGRAM)
+            // A shell that starts tests in the background has them ignore
+            // interrupts, and whatever they start.
+            let child = Command::new("env")
+                .args(["--default-signal=INT,TERM", PROGRAM])
                 .args(flags(&target.url(), "10m", results.path()))
                 .args(["--signing", "repeat"])
                 .stdout(Stdio::piped())

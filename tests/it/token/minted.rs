@@ -9,9 +9,7 @@ use mintmark::broker::Broker;
 use mintmark::clock::SystemClock;
 use mintmark::credential::AppConfig;
 use mintmark::oauth::Profile;
-use mintmark::signer::{
-    Algorithm, Job, LoneCaller, MintConfig, Registry, SignError, Signer,
-};
+use mintmark::signer::{Algorithm, Job, LoneCaller, MintConfig, Registry, SignError, Signer};
 use mintmark::token::{App, Client, Exchange, FetchError, KeyRing, Retry, SigningKey};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
