@@ -4,7 +4,7 @@
 //! It demands what that provider documents, to the letter: exactly these
 //! members of header and claims, exactly these parameters, this audience, a
 //! life no longer than that, one of these algorithms; and it answers in that
-//! provider's shape. What is demanded stands in [`providers`], written down
+//! provider's shape. What is demanded stands in `providers`, written down
 //! apart from the profiles that clients use, so that one checks the other.
 //!
 //! A dress is for tests of clients. It knows no users, scopes or approvals: who
