@@ -370,7 +370,7 @@ fn expiry(request: &[u8]) -> i64 {
 
 /// Are interrupts ignored here, as the bit of signal 2 tells?
 fn ignores_interrupts() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))
