@@ -39,6 +39,7 @@ pub mod scenario;
 pub mod token;
 
 pub mod capacity;
+pub mod gate;
 
 pub mod cli;
 pub mod report;

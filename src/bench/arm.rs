@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rayon::ThreadPool;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::{process_cpu, thread_cpu};
 use crate::signer::{Job, SignError, Signer};
@@ -56,7 +57,8 @@ pub trait Arm {
 }
 
 /// What the operations of one block cost.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Block {
     /// CPU time of a signature in each operation, in ns; with several threads
     /// the mean over them.

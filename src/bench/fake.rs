@@ -17,7 +17,7 @@ use crate::signer::{Job, SignError, Signer};
 use crate::stats::Random;
 
 /// Counts what it is asked to sign.
-pub(super) struct CountingSigner {
+pub(crate) struct CountingSigner {
     width: usize,
     count: AtomicUsize,
     batches: AtomicUsize,
@@ -31,7 +31,7 @@ impl Default for CountingSigner {
 }
 
 impl CountingSigner {
-    pub(super) fn of_width(width: usize) -> Self {
+    pub(crate) fn of_width(width: usize) -> Self {
         Self {
             width,
             count: AtomicUsize::new(0),
@@ -40,15 +40,15 @@ impl CountingSigner {
         }
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 
-    pub(super) fn batches(&self) -> usize {
+    pub(crate) fn batches(&self) -> usize {
         self.batches.load(Ordering::SeqCst)
     }
 
-    pub(super) fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         self.threads.lock().len()
     }
 }
@@ -79,16 +79,16 @@ impl Signer for CountingSigner {
 }
 
 /// A machine whose speed wanders, shared by the arms that run on it.
-pub(super) struct Machine {
-    pub(super) clock: ManualClock,
+pub(crate) struct Machine {
+    pub(crate) clock: ManualClock,
     random: Mutex<Random>,
     level: Mutex<f64>,
     /// The names of the blocks that were run, in order.
-    pub(super) journal: Mutex<Vec<usize>>,
+    pub(crate) journal: Mutex<Vec<usize>>,
 }
 
 impl Machine {
-    pub(super) fn new(seed: u64) -> Arc<Self> {
+    pub(crate) fn new(seed: u64) -> Arc<Self> {
         Arc::new(Self {
             clock: ManualClock::default(),
             random: Mutex::new(Random::new(seed)),
@@ -99,7 +99,7 @@ impl Machine {
 }
 
 /// An arm that invents what its operations cost.
-pub(super) struct InventedArm {
+pub(crate) struct InventedArm {
     machine: Arc<Machine>,
     id: usize,
     base_ns: f64,
@@ -109,7 +109,7 @@ pub(super) struct InventedArm {
 }
 
 impl InventedArm {
-    pub(super) fn new(machine: &Arc<Machine>, id: usize, base_ns: f64) -> Self {
+    pub(crate) fn new(machine: &Arc<Machine>, id: usize, base_ns: f64) -> Self {
         Self {
             machine: Arc::clone(machine),
             id,
@@ -119,7 +119,7 @@ impl InventedArm {
         }
     }
 
-    pub(super) fn rarely_slow(mut self, share: f64, factor: f64) -> Self {
+    pub(crate) fn rarely_slow(mut self, share: f64, factor: f64) -> Self {
         self.slow = (share, factor);
         self
     }

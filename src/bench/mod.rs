@@ -29,7 +29,7 @@ mod warm_up;
 mod warning;
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 #[cfg(test)]
 pub(crate) mod sample;
 
@@ -39,6 +39,7 @@ use std::time::Duration;
 
 pub use self::case::{Case, KeyPolicy, Question};
 pub use self::message::{USUAL_CLAIMS_BYTES, signing_inputs};
+pub use self::prepare::{Ready, prepare};
 pub use self::quads::{Progress, TimedBy};
 pub use self::quality::QualityFacts;
 pub use self::record::{BenchRecord, Bounded, CaseRecord, ComparisonRecord};

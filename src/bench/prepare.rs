@@ -24,12 +24,22 @@ const LOADING: Duration = Duration::from_millis(40);
 const FEWEST_LOADS: usize = 3;
 
 /// A case with the signer that was made for it.
-pub(super) struct Ready {
-    pub(super) case: Case,
+pub struct Ready {
+    /// The case.
+    pub case: Case,
     pub(super) signer: Arc<dyn Signer>,
     pub(super) messages: Arc<[Vec<u8>]>,
     pub(super) load_times: LoadTimes,
     pub(super) has_hidden_threads: bool,
+}
+
+impl Ready {
+    /// Does the library sign on threads of its own, so that CPU time of the
+    /// calling thread says nothing?
+    #[must_use]
+    pub fn has_hidden_threads(&self) -> bool {
+        self.has_hidden_threads
+    }
 }
 
 /// What it takes to make a signer, at least; unknown where it fails.
@@ -40,7 +50,12 @@ pub(super) struct LoadTimes {
 }
 
 impl Ready {
-    pub(super) fn arm(&self) -> Result<Box<dyn Arm>, BenchError> {
+    /// Makes an arm that signs as the case says; several may share the signer.
+    ///
+    /// # Errors
+    ///
+    /// The system starts no more threads.
+    pub fn arm(&self) -> Result<Box<dyn Arm>, BenchError> {
         Ok(if self.case.threads == 1 {
             Box::new(SignerArm::new(
                 Arc::clone(&self.signer),
@@ -56,8 +71,11 @@ impl Ready {
     }
 }
 
-/// Makes the signers of every cell.
-pub(super) fn prepare(request: &Request<'_>) -> (Vec<Ready>, Vec<RefusedCase>) {
+/// Makes the signers of every cell, and says of which cells none was made.
+///
+/// Times and seeds of the request do not matter here.
+#[must_use]
+pub fn prepare(request: &Request<'_>) -> (Vec<Ready>, Vec<RefusedCase>) {
     let mut ready = Vec::new();
     let mut refused = Vec::new();
     for algorithm in request.algorithms {

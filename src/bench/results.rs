@@ -16,7 +16,7 @@ use super::record::{Bounded, CaseRecord, ComparisonRecord, KeyFacts, Latency, Sp
 use super::session::ALPHA;
 use super::tally::Tally;
 use crate::stats::Verdict;
-use crate::stats::multiple::holm;
+use crate::stats::multiple::step_down;
 use crate::stats::order::quantile_of;
 use crate::stats::serial::lag1;
 
@@ -144,27 +144,19 @@ fn stepped_down(
     asked: &[(usize, usize, Question)],
     schedule: &Schedule,
 ) -> Vec<Verdict> {
-    let looks = schedule.looks.at().len() as f64;
     let members: Vec<usize> = (0..asked.len())
         .filter(|at| asked[*at].2 != Question::NullControl)
         .collect();
+    let of_members = |at: &usize| &outcome.pairs[*at];
     let p_values: Vec<(f64, f64)> = members
         .iter()
-        .map(|at| outcome.pairs[*at].comparison.p_values(schedule.tolerance))
+        .map(|at| of_members(at).comparison.p_values(schedule.tolerance))
         .collect();
-    let smaller: Vec<f64> = p_values
-        .iter()
-        .map(|(slower, faster)| (2.0 * looks * slower.min(*faster)).min(1.0))
-        .collect();
+    let judged: Vec<Verdict> = members.iter().map(|at| of_members(at).verdict).collect();
+    let decided = step_down(&judged, &p_values, schedule.looks.at().len(), ALPHA);
     let mut verdicts: Vec<Verdict> = outcome.pairs.iter().map(|pair| pair.verdict).collect();
-    for ((at, (slower, faster)), adjusted) in members.iter().zip(p_values).zip(holm(&smaller)) {
-        if verdicts[*at] == Verdict::Inconclusive && adjusted <= ALPHA {
-            verdicts[*at] = if slower < faster {
-                Verdict::Regressed
-            } else {
-                Verdict::Improved
-            };
-        }
+    for (at, verdict) in members.into_iter().zip(decided) {
+        verdicts[at] = verdict;
     }
     verdicts
 }

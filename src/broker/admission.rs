@@ -1,8 +1,9 @@
 //! Is this public key fit to decide who gets a token?
 //!
 //! A key is judged once, when it is registered, and parsed into the form in
-//! which a verification costs one public operation. What cannot be seen from
-//! the public half, such as a weak generator, is not judged.
+//! which a verification costs one public operation. Of weak generators only
+//! the one is recognised that leaves its mark on the modulus; primes that lie
+//! close together are not looked for.
 
 use std::sync::LazyLock;
 
@@ -12,6 +13,7 @@ use pkcs1::der::Decode;
 
 use super::jose::is_key_id;
 use super::registration::{ALGORITHMS, KeyRegistration};
+use super::roca;
 use crate::signer::{Algorithm, KeyKind};
 
 /// The public exponent that is accepted without a word (0x010001).
@@ -49,6 +51,11 @@ pub enum AdmissionError {
     /// The modulus has a small factor.
     #[error("the modulus is divisible by {0}, so the key is broken")]
     SmallFactor(u32),
+    /// The modulus was made by a generator whose keys can be broken.
+    #[error(
+        "the modulus bears the mark of a broken generator (CVE-2017-15361); make a new key pair"
+    )]
+    BrokenGenerator,
     /// The library that verifies refuses the key.
     #[error("the key cannot be parsed for {0}")]
     Parse(Algorithm),
@@ -88,6 +95,9 @@ impl VerifyingKey {
         }
         if let Some(factor) = small_factor(rsa.modulus.as_bytes()) {
             return Err(AdmissionError::SmallFactor(factor));
+        }
+        if roca::has_mark(rsa.modulus.as_bytes()) {
+            return Err(AdmissionError::BrokenGenerator);
         }
         let parsed = key
             .algorithms
@@ -247,6 +257,37 @@ mod tests {
         even[255] = 0xfe;
         let refused = admit(rsa(&even, F4));
         assert!(matches!(refused, Err(AdmissionError::SmallFactor(2))));
+    }
+
+    #[test]
+    fn a_modulus_of_a_broken_generator_is_refused() {
+        let refused = admit(rsa(&roca::tests::marked_modulus(), F4));
+        assert!(matches!(refused, Err(AdmissionError::BrokenGenerator)));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_before_it_is_judged() {
+        let parse = |modulus: &[u8], exponent: &[u8]| {
+            let key = pkcs1::RsaPublicKey {
+                modulus: UintRef::new(modulus).unwrap(),
+                public_exponent: UintRef::new(exponent).unwrap(),
+            };
+            PublicKey::from_pkcs1_der(&key.to_der().unwrap())
+        };
+        let good = good();
+        let good = RsaPublicKeyRef::from_der(good.inner()).unwrap();
+        let modulus = good.modulus.as_bytes();
+        assert!(parse(modulus, F4).is_ok());
+        for exponent in [&[0][..], &[1], &[2], &[1, 0, 0], &[0xff; 300]] {
+            let is_refused = parse(modulus, exponent).map_or(true, |key| admit(key).is_err());
+            assert!(is_refused, "{exponent:?}");
+        }
+        for bytes in [0, 1, 64, 128, 255, 1025] {
+            let mut short = vec![0xff; bytes];
+            short.push(0xfd);
+            short.truncate(bytes.max(1));
+            assert!(parse(&short, F4).is_err(), "{bytes} bytes");
+        }
     }
 
     #[test]

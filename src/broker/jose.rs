@@ -138,13 +138,26 @@ impl<'a> Compact<'a> {
     ///
     /// [`Malformed::Size`] or [`Malformed::Parts`].
     pub fn split(text: &'a str) -> Result<Self, Malformed> {
+        let compact = Self::split_unsigned(text)?;
+        if compact.is_unsigned() {
+            return Err(Malformed::Parts);
+        }
+        Ok(compact)
+    }
+
+    /// Splits a compact JWS whose signature may be empty, as `alg: none` has
+    /// it (RFC 7519 §6.1).
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed::Size`] or [`Malformed::Parts`].
+    pub fn split_unsigned(text: &'a str) -> Result<Self, Malformed> {
         if text.len() > MAX_TOKEN {
             return Err(Malformed::Size);
         }
         let (header, rest) = text.split_once('.').ok_or(Malformed::Parts)?;
         let (claims, signature) = rest.split_once('.').ok_or(Malformed::Parts)?;
-        let is_whole = !header.is_empty() && !claims.is_empty() && !signature.is_empty();
-        if !is_whole || signature.contains('.') {
+        if header.is_empty() || claims.is_empty() || signature.contains('.') {
             return Err(Malformed::Parts);
         }
         if base64_len(MAX_HEADER) < header.len()
@@ -159,6 +172,12 @@ impl<'a> Compact<'a> {
             claims,
             signature,
         })
+    }
+
+    /// Is the signature empty?
+    #[must_use]
+    pub fn is_unsigned(&self) -> bool {
+        self.signature.is_empty()
     }
 
     /// Returns the bytes that were signed (RFC 7515 §5.1).

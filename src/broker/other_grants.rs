@@ -11,7 +11,7 @@ use super::registration::Authentication;
 use super::registry::Snapshot;
 use super::terms::Scopes;
 use super::token::{Issued, Subject, SubjectKind, Wish};
-use crate::oauth::{ACCESS_TOKEN_TYPE, Refusal};
+use crate::oauth::{ACCESS_TOKEN_TYPE, ID_TOKEN_TYPE, Refusal};
 
 /// The longest address of a resource, in bytes.
 pub const MAX_RESOURCE: usize = 200;
@@ -55,10 +55,7 @@ impl Grants {
             Some(_) => Some(self.client(registry, form)?),
             None => None,
         };
-        if form.get("subject_token_type") != Some(ACCESS_TOKEN_TYPE)
-            // Annotators' tokens are not issued.
-            || form.get("actor_token").is_some()
-        {
+        if form.get("subject_token_type") != Some(ACCESS_TOKEN_TYPE) {
             return Err(Refusal::InvalidSubjectToken.into());
         }
         let parent = form
@@ -92,6 +89,15 @@ impl Grants {
             }
             (before, wanted) => wanted.or(before),
         };
+        // Last of all, as it can be presented once only.
+        let actor = match (form.get("actor_token"), form.get("actor_token_type")) {
+            (None, None) => None,
+            // Who acts does not change on the way.
+            (Some(token), Some(ID_TOKEN_TYPE)) if parent.actor.is_none() => {
+                Some(self.actor(app, token)?)
+            }
+            _ => return Err(Refusal::InvalidActorToken.into()),
+        };
         self.check_rate()?;
         let (kind, subject) = match &parent.subject {
             Subject::Enterprise(id) => (SubjectKind::Enterprise, id),
@@ -101,6 +107,7 @@ impl Grants {
             scopes,
             as_user: false,
             resource,
+            actor: actor.as_deref().or(parent.actor.as_deref()),
             parent: Some(&parent),
             ..Wish::of(app, terms, kind, subject)
         })

@@ -78,6 +78,7 @@ mod tests {
             scopes: Scopes::ALL,
             as_user: false,
             resource: None,
+            actor: None,
             id: bytes(id),
             root: bytes(root),
             expires_at,

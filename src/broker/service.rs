@@ -14,11 +14,12 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 
+use super::body::{parsed, posted};
 use super::form::Form;
 use super::grant::{Grants, Reach, Refused, reach};
 use super::registration::ALGORITHMS;
 use super::registry::App;
-use super::routes::{Endpoint, parsed, posted, unauthorized};
+use super::routes::{Endpoint, unauthorized};
 use super::stats::add;
 use super::terms::{DOWNSCOPES, SCOPES, Scopes};
 use super::token::{Grant, Subject};
@@ -81,7 +82,7 @@ pub(super) fn refuse_page(endpoint: &Endpoint, origin: &HeaderValue) -> Response
         "status": 403,
         "code": "cors_origin_not_whitelisted",
         "context_info": {"origin": origin.to_str().unwrap_or_default()},
-        "help_url": format!("{}/.well-known/oauth-authorization-server", endpoint.grants.issuer()),
+        "help_url": endpoint.help_url(),
         "message": "Access denied - Did you forget to safelist your origin in the CORS config of your app?",
         "request_id": generate::key_id().unwrap_or_default(),
     });
@@ -155,7 +156,7 @@ pub(super) async fn introspect(
                 Subject::Enterprise(id) => ("enterprise", id),
                 Subject::User(id) => ("user", id),
             };
-            json!({
+            let mut told = json!({
                 "active": true,
                 "scope": grant.scopes.to_string(),
                 "client_id": client_id,
@@ -164,7 +165,12 @@ pub(super) async fn introspect(
                 "sub": subject,
                 "box_sub_type": kind,
                 "iss": endpoint.grants.issuer(),
-            })
+            });
+            if let Some(actor) = &grant.actor {
+                // RFC 8693 §4.1.
+                told["act"] = json!({"sub": actor, "box_sub_type": "external"});
+            }
+            told
         }
         Ok(None) => json!({"active": false}),
         Err(refused) => return endpoint.refuse(refused),
@@ -237,6 +243,9 @@ pub(super) fn current_user(endpoint: &Endpoint, headers: &HeaderMap, grant: &Gra
     let Some((app, terms)) = app else {
         return unauthorized(endpoint, true);
     };
+    if grant.is_narrowed() && !grant.scopes.cover("root_readonly") {
+        return insufficient_scope(endpoint);
+    }
     let page = headers
         .get(header::ORIGIN)
         .map(|origin| (origin, page_of(app, origin)));
@@ -279,6 +288,19 @@ pub(super) fn current_user(endpoint: &Endpoint, headers: &HeaderMap, grant: &Gra
     if page.is_some() {
         open_to_pages(response.headers_mut());
     }
+    response
+}
+
+/// Refuses a token that is good, but not for this (RFC 6750 §3.1).
+fn insufficient_scope(endpoint: &Endpoint) -> Response {
+    let message = "The request requires higher privileges than provided by the access token.";
+    let mut response =
+        endpoint.resource_error(StatusCode::FORBIDDEN, "insufficient_scope", message);
+    let challenge =
+        HeaderValue::from_static("Bearer realm=\"Service\", error=\"insufficient_scope\"");
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, challenge);
     response
 }
 

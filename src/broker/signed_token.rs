@@ -149,6 +149,7 @@ impl SignedTokens {
             scopes: claims.scope.parse::<Scopes>().ok()?,
             as_user: claims.mintmark_as_user,
             resource: None,
+            actor: None,
             id,
             root: id,
             expires_at: claims.exp,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::{Decision, Evidence};
 use super::{Offered, Trial};
-use crate::load::objective::Objective;
+use crate::load::objective::{Counts, Objective};
 use crate::load::open::OpenError;
 
 /// How long a rung of the bracket is tried. Half as long, and a p99 rests on
@@ -133,8 +133,10 @@ pub struct Rung {
     pub share_over: f64,
     /// The share that failed.
     pub share_failed: f64,
-    /// Slices that the decision rests on.
-    pub slices: usize,
+    /// The slices that the decision rests on, in order.
+    pub slices: Vec<Counts>,
+    /// Slices that were left out, since the generator was late in them.
+    pub spoiled: usize,
     /// Was it the generator that could not keep up?
     pub is_generator_limited: bool,
 }
@@ -324,6 +326,8 @@ impl Climb<'_> {
             }
         }
         let is_forced = decision == Decision::Undecided;
+        // What the slices that are left decide is decided.
+        is_generator_limited |= is_forced && evidence.is_spoiled();
         if is_forced {
             decision = evidence.force(&self.search.objective);
         }
@@ -336,7 +340,8 @@ impl Climb<'_> {
             requests: evidence.slices().iter().map(|slice| slice.requests).sum(),
             share_over: evidence.share_over(),
             share_failed: evidence.share_failed(),
-            slices: evidence.slices().len(),
+            slices: evidence.slices().to_vec(),
+            spoiled: evidence.spoiled(),
             is_generator_limited,
         };
         (self.tell)(&rung);

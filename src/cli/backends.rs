@@ -53,8 +53,8 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     }
     for absent in &listing.absent {
         println!(
-            "{}\n  not compiled in: build with --features {}",
-            absent.name, absent.feature
+            "{}\n  absent       build with --features {}\n  needs        {}",
+            absent.name, absent.feature, absent.needs
         );
     }
     Ok(Exit::Success)

@@ -11,8 +11,9 @@ use super::{Exit, Failure, print_json, stop};
 use crate::capacity::{Answer, Confidence, Decision, LoadTrial, Rung, Search, find};
 use crate::load::calibrate::calibrate;
 use crate::load::objective::Objective;
-use crate::record::Calibration;
-use crate::scenario::{Prepared, Scenario};
+use crate::record::document::SCHEMA_VERSION;
+use crate::record::{Calibration, Folder, Host, Tool, store};
+use crate::scenario::{Plan, Prepared, Scenario};
 use crate::units::{Grouped, Shown};
 
 /// Searches for the highest rate that meets an objective.
@@ -43,18 +44,35 @@ pub(super) struct Flags {
     #[arg(long, value_name = "PER_S", default_value_t = 1e6)]
     limit: f64,
 
+    /// The seed of starts: another one asks again with other arrivals.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
     /// Shrink all times by this factor, to try a scenario out.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, hide = true)]
     shorten: f64,
+
+    /// The folder in which the search's own folder is made.
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
 
     /// Print the answer as JSON in place of the table.
     #[arg(long)]
     json: bool,
 }
 
-/// What a search leaves behind.
+/// The file of a search within its folder.
+const FILE: &str = "capacity.json";
+
+/// What a search leaves behind: every rate that was tried, with its slices.
 #[derive(Serialize)]
 struct Found {
+    schema_version: u32,
+    run: String,
+    tool: Tool,
+    host: Host,
+    scenario: Plan,
+    search: Search,
     objective: Objective,
     signed_by: String,
     calibration: Calibration,
@@ -88,6 +106,10 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         &stop,
     )
     .map_err(Failure::failed)?;
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    // A folder that cannot be made is found out before the search, not after.
+    let folder = Folder::create(&flags.results, &format!("{now}-capacity-{}", plan.name))
+        .map_err(Failure::failed)?;
     let mut search = Search {
         start_per_s: flags.start,
         limit_per_s: flags.limit,
@@ -105,6 +127,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         objective,
         calibration: Some(calibration),
         stop: &stop,
+        seed: flags.seed,
         trials: 0,
     };
     if !flags.json {
@@ -120,31 +143,49 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
             println!("{}", line(rung));
         }
     })
-    .map_err(Failure::failed)?;
+    .map_err(|error| {
+        // There is no answer, and an empty folder tells nothing.
+        let _ = std::fs::remove_dir(folder.path());
+        Failure::failed(error)
+    })?;
+    let headroom = answer
+        .sustains_per_s
+        .map(|rate| calibration.ceiling_per_s / rate);
     let exit = if answer.confidence == Confidence::BoundedBelow || answer.sustains_per_s.is_none() {
         Exit::Inconclusive
     } else {
         Exit::Success
     };
-    if flags.json {
-        print_json(&Found {
-            objective,
-            signed_by: prepared.signed_by.clone(),
-            calibration,
-            headroom: answer
-                .sustains_per_s
-                .map(|rate| calibration.ceiling_per_s / rate),
-            answer,
-        })?;
-    } else {
+    if !flags.json {
         println!("{}", sentence(&answer, &calibration));
     }
+    let found = Found {
+        schema_version: SCHEMA_VERSION,
+        run: folder.run(),
+        tool: Tool::this(),
+        host: Host::detect(),
+        scenario: plan,
+        search,
+        objective,
+        signed_by: prepared.signed_by.clone(),
+        calibration,
+        headroom,
+        answer,
+    };
+    let bytes = serde_json::to_vec_pretty(&found).map_err(Failure::failed)?;
+    let path = folder.path().join(FILE);
+    let written = store::write_atomically(&path, &bytes);
+    if flags.json {
+        print_json(&found)?;
+    }
+    written.map_err(Failure::failed)?;
+    eprintln!("mintmark: the evidence is in {}", path.display());
     Ok(exit)
 }
 
 fn line(rung: &Rung) -> String {
     format!(
-        "  {:>10}/s  {:<7} {:<9} {:.3} % over, {:.3} % failed, {} slices in {}{}",
+        "  {:>10}/s  {:<7} {:<9} {:.3} % over, {:.3} % failed, {} slices in {}{}{}",
         Grouped(rung.per_s).to_string(),
         format!("{:?}", rung.stage).to_lowercase(),
         match rung.decision {
@@ -153,8 +194,12 @@ fn line(rung: &Rung) -> String {
         },
         rung.share_over * 100.0,
         rung.share_failed * 100.0,
-        rung.slices,
+        rung.slices.len(),
         Shown(Duration::from_nanos(rung.tried_ns)),
+        match rung.spoiled {
+            0 => String::new(),
+            spoiled => format!(", {spoiled} more left out"),
+        },
         match (rung.is_generator_limited, rung.is_forced) {
             (true, _) => ", generator limited",
             (false, true) => ", by its estimate",

@@ -10,8 +10,12 @@ mod app_flags;
 mod backends;
 mod bench;
 mod broker;
+mod broker_mail;
 mod broker_orders;
+mod broker_tls;
 mod capacity;
+mod gate;
+mod gate_worker;
 mod load;
 mod run;
 mod scenario;
@@ -40,6 +44,10 @@ enum Verb {
     Capacity(capacity::Flags),
     Scenario(scenario::Flags),
     Bench(Box<bench::Flags>),
+    Gate(Box<gate::Flags>),
+    /// Signs when a gate tells it to.
+    #[command(hide = true)]
+    GateWorker,
     Backends(backends::Flags),
     Broker(Box<broker::Flags>),
     App(app::Flags),
@@ -69,6 +77,8 @@ pub fn main() -> Exit {
         Verb::Capacity(flags) => capacity::run(flags),
         Verb::Scenario(flags) => scenario::run(flags),
         Verb::Bench(flags) => bench::run(flags),
+        Verb::Gate(flags) => gate::run(flags),
+        Verb::GateWorker => gate_worker::run(),
         Verb::Backends(flags) => backends::run(flags),
         Verb::Broker(flags) => broker::run(flags),
         Verb::App(flags) => app::run(flags),

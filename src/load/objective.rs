@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::OpenSlice;
+use crate::record::{OpenSlice, Outcome};
 use crate::units::{Shown, Span};
 
 /// What is wanted of an endpoint.
@@ -29,7 +29,8 @@ pub struct Objective {
 const USUAL_ERRORS: f64 = 0.001;
 
 /// Counts of one slice, as far as an objective asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// Requests that were due.
     pub requests: u64,
@@ -66,7 +67,7 @@ impl Objective {
         let mut ended = 0;
         for of in &slice.outcomes {
             ended += of.count;
-            if of.outcome == "answered" {
+            if Outcome::is_name_of_token(&of.outcome) {
                 counts.over += of.stages.response.open().count_above(self.limit);
             } else {
                 counts.over += of.count;

@@ -61,6 +61,8 @@ pub enum Refusal {
     InvalidScope,
     /// The token to be narrowed is not one, or not the client's.
     InvalidSubjectToken,
+    /// The token that names an actor is none, or not the app's.
+    InvalidActorToken,
     /// The resource to narrow a token to is not an address, or another one
     /// than before.
     InvalidResource,
@@ -105,9 +107,14 @@ struct Row {
 }
 
 impl Refusal {
+    /// How many reasons there are. A type whose length was computed from the
+    /// table would have the compiler look for its functions to do so, which it
+    /// refuses in optimised builds.
+    pub const COUNT: usize = Self::BodyTooLarge as usize + 1;
+
     /// Every reason; where descriptions overlap, the specific one comes first.
-    pub const ALL: [Self; TABLE.len()] = {
-        let mut all = [Self::AppNotAuthorized; TABLE.len()];
+    pub const ALL: [Self; Self::COUNT] = {
+        let mut all = [Self::AppNotAuthorized; Self::COUNT];
         let mut index = 0;
         while index < all.len() {
             all[index] = TABLE[index].0;
@@ -183,7 +190,7 @@ impl Refusal {
 }
 
 /// The table, in the order of [`Refusal`]'s variants.
-const TABLE: [(Refusal, Row); 37] = [
+const TABLE: [(Refusal, Row); Refusal::COUNT] = [
     (
         Refusal::AppNotAuthorized,
         row(
@@ -327,6 +334,10 @@ const TABLE: [(Refusal, Row); 37] = [
             "invalid_request",
             "The subject_token is not a valid access token",
         ),
+    ),
+    (
+        Refusal::InvalidActorToken,
+        whole("invalid_request", "The actor_token is not valid"),
     ),
     (
         Refusal::InvalidResource,

@@ -49,17 +49,35 @@ impl Registry {
     #[must_use]
     pub fn absent() -> Vec<Absent> {
         let all = [
-            ("openssl", "openssl", cfg!(feature = "openssl")),
-            ("boring", "boring", cfg!(feature = "boring")),
             (
-                "jsonwebtoken-rust-crypto",
-                "jsonwebtoken-rust-crypto",
+                cfg!(feature = "openssl"),
+                Absent {
+                    name: "openssl",
+                    feature: "openssl",
+                    needs: "libssl-dev and pkg-config for the system's OpenSSL; the feature \
+                        openssl-vendored builds one along, with perl and make",
+                },
+            ),
+            (
+                cfg!(feature = "boring"),
+                Absent {
+                    name: "boring",
+                    feature: "boring",
+                    needs: "cmake, a C++ compiler and libclang; excludes openssl",
+                },
+            ),
+            (
                 cfg!(feature = "jsonwebtoken-rust-crypto"),
+                Absent {
+                    name: "jsonwebtoken-rust-crypto",
+                    feature: "jsonwebtoken-rust-crypto",
+                    needs: "nothing besides Rust",
+                },
             ),
         ];
         all.into_iter()
-            .filter(|(.., is_there)| !is_there)
-            .map(|(name, feature, _)| Absent { name, feature })
+            .filter(|(is_there, _)| !is_there)
+            .map(|(_, absent)| absent)
             .collect()
     }
 
@@ -158,6 +176,8 @@ pub struct Absent {
     pub name: &'static str,
     /// The cargo feature that brings it.
     pub feature: &'static str,
+    /// What building with it takes.
+    pub needs: &'static str,
 }
 
 /// A backend whose signatures agree with the others'.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Verdict;
+
 /// The moments at which growing data are judged, and the error they share.
 ///
 /// Bonferroni's sharing: it holds whatever the dependence between looks,
@@ -76,6 +78,40 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
     adjusted
 }
 
+/// Decides what the bounds of a family left open, where Holm's procedure can:
+/// findings among the other cases need no share of the error any more.
+///
+/// `p_values` has, for each case, the chances that it is not slower and that
+/// it is not faster, both channels paid for and looks not; `looks` is how
+/// often each case was to be judged.
+#[must_use]
+pub fn step_down(
+    verdicts: &[Verdict],
+    p_values: &[(f64, f64)],
+    looks: usize,
+    alpha: f64,
+) -> Vec<Verdict> {
+    let smaller: Vec<f64> = p_values
+        .iter()
+        .map(|(slower, faster)| (2.0 * looks as f64 * slower.min(*faster)).min(1.0))
+        .collect();
+    let decide = |((verdict, (slower, faster)), adjusted): ((&Verdict, &(f64, f64)), f64)| {
+        if *verdict != Verdict::Inconclusive || adjusted > alpha {
+            *verdict
+        } else if slower < faster {
+            Verdict::Regressed
+        } else {
+            Verdict::Improved
+        }
+    };
+    verdicts
+        .iter()
+        .zip(p_values)
+        .zip(holm(&smaller))
+        .map(decide)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -99,6 +135,32 @@ mod tests {
         assert_eq!(looks.at(), [seconds(2), seconds(4), seconds(8)]);
         let everything = looks.tail() * f64::from(2 * 3 * 2 * 5);
         assert!((everything - 0.01).abs() < 1e-15);
+    }
+
+    #[test]
+    fn what_was_open_is_decided_once_the_others_are() {
+        use Verdict::{Improved, Inconclusive, Regressed, Unchanged};
+        let p = [
+            (0.9, 1e-9),
+            (1e-9, 0.9),
+            (0.001, 0.9),
+            (0.4, 0.5),
+            (0.0, 0.0),
+        ];
+        let verdicts = [
+            Inconclusive,
+            Inconclusive,
+            Inconclusive,
+            Inconclusive,
+            Unchanged,
+        ];
+        let decided = step_down(&verdicts, &p, 1, 0.01);
+        assert_eq!(
+            decided,
+            [Improved, Regressed, Regressed, Inconclusive, Unchanged]
+        );
+        // Four looks make the third too uncertain.
+        assert_eq!(step_down(&verdicts, &p, 4, 0.01)[2], Inconclusive);
     }
 
     proptest! {

@@ -1,12 +1,10 @@
 //! The batch backend through its public face: published vectors, and memory.
 
-use std::path::PathBuf;
-
 use mintmark::signer::batch::{Batch, Path};
 use mintmark::signer::{Algorithm, Backend, Job, PrivateKey, Registry, Signer, verify};
-use serde_json::Value;
 
 use super::allocations::allocations;
+use super::vectors::{hex, wycheproof};
 
 /// The paths that run on this machine; the reason is printed for others.
 #[allow(clippy::print_stdout)]
@@ -34,41 +32,9 @@ fn sign_all(signer: &dyn Signer, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
     signatures
 }
 
-/// Reads a file of vectors, or says why the test is skipped.
-///
-/// They are looked for where `MINTMARK_VECTORS` says, and beside the package.
-#[allow(clippy::print_stdout)]
-fn vectors(name: &str) -> Option<Value> {
-    let folder = std::env::var_os("MINTMARK_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vectors")),
-        PathBuf::from,
-    );
-    let nested = folder.join("wycheproof").join(name);
-    let path = if nested.exists() {
-        nested
-    } else {
-        folder.join(name)
-    };
-    match std::fs::read(&path) {
-        Ok(text) => Some(serde_json::from_slice(&text).unwrap()),
-        Err(error) => {
-            println!("skipped: {}: {error}", path.display());
-            None
-        }
-    }
-}
-
-fn hex(value: &Value) -> Vec<u8> {
-    let digits = value.as_str().unwrap().as_bytes();
-    digits
-        .chunks_exact(2)
-        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
-}
-
 /// Signs every vector of a file on every path and returns how many there were.
-fn check_vectors(bits: usize) -> Option<usize> {
-    let file = vectors(&format!("rsa_pkcs1_{bits}_sig_gen_test.json"))?;
+fn check_vectors(bits: usize) -> usize {
+    let file = wycheproof(&format!("rsa_pkcs1_{bits}_sig_gen_test.json"));
     let mut checked = 0;
     for group in file["testGroups"].as_array().unwrap() {
         let algorithm = match group["sha"].as_str().unwrap() {
@@ -102,28 +68,25 @@ fn check_vectors(bits: usize) -> Option<usize> {
             );
         }
     }
-    Some(checked / paths().len())
+    checked / paths().len()
 }
 
 #[test]
 fn wycheproof_signatures_of_2048_bits_come_out() {
-    if let Some(checked) = check_vectors(2048) {
-        assert!(checked >= 24, "{checked}");
-    }
+    let checked = check_vectors(2048);
+    assert!(checked >= 24, "{checked}");
 }
 
 #[test]
 fn wycheproof_signatures_of_3072_bits_come_out() {
-    if let Some(checked) = check_vectors(3072) {
-        assert!(checked >= 24, "{checked}");
-    }
+    let checked = check_vectors(3072);
+    assert!(checked >= 24, "{checked}");
 }
 
 #[test]
 fn wycheproof_signatures_of_4096_bits_come_out() {
-    if let Some(checked) = check_vectors(4096) {
-        assert!(checked >= 24, "{checked}");
-    }
+    let checked = check_vectors(4096);
+    assert!(checked >= 24, "{checked}");
 }
 
 fn key() -> PrivateKey {

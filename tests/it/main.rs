@@ -9,6 +9,7 @@ mod bench;
 mod broker;
 mod credentials;
 mod floors;
+mod gate;
 mod keys;
 mod load;
 mod pkcs11;

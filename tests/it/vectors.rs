@@ -1,31 +1,15 @@
 //! Published test vectors and what it takes to read them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mintmark::signer::Algorithm;
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use serde_json::Value;
 
-/// Finds the Wycheproof vectors, or says that they are not here.
-///
-/// They are looked for where `MINTMARK_VECTORS` says, and beside the package.
-pub fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("MINTMARK_VECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors/wycheproof"),
-        PathBuf::from,
-    );
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!(
-        "skipped: no Wycheproof vectors in {}; set MINTMARK_VECTORS to their folder",
-        folder.display()
-    );
-    None
-}
-
-pub fn read(folder: &Path, name: &str) -> Value {
-    let path = folder.join(name);
+/// Reads a file of Wycheproof's vectors.
+pub fn wycheproof(name: &str) -> Value {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/wycheproof");
+    let path = Path::new(folder).join(name);
     let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_slice(&text).unwrap()
 }

@@ -15,6 +15,7 @@
 //! that their numbers stay.
 
 mod edit;
+pub mod outbox;
 mod people;
 mod record;
 mod review;

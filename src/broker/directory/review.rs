@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::edit::written;
 use super::people::now_s;
-use super::record::{self, AppRecord, AppRow, Notice, Status};
+use super::record::{self, AppRecord, AppRow, Status};
 use super::{Directory, DirectoryError};
 use crate::broker::registration::Access;
 
@@ -89,29 +89,6 @@ impl Directory {
             writing.execute(sql, params![to, app.number])?;
             Ok(())
         })
-    }
-
-    /// Lists the notices to administrators, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// The database failed.
-    pub fn notices(&self) -> Result<Vec<Notice>, DirectoryError> {
-        let connection = self.connection.lock();
-        let mut statement = connection.prepare(
-            "SELECT number, at_s, recipient, client_id, subject, body FROM notice ORDER BY number",
-        )?;
-        let rows = statement.query_map((), |row| {
-            Ok(Notice {
-                number: row.get(0)?,
-                at_s: row.get(1)?,
-                recipient: row.get(2)?,
-                client_id: row.get(3)?,
-                subject: row.get(4)?,
-                body: row.get(5)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Takes one step and tells what became of the app.

@@ -14,15 +14,15 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::DirectoryError;
 
 /// The layout of the tables.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Marks the file: "Mint" in ASCII.
-const APPLICATION_ID: i64 = 0x4d69_6e74;
+pub(super) const APPLICATION_ID: i64 = 0x4d69_6e74;
 
 /// How long a writer waits for another process.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-const TABLES: &str = "
+pub(super) const TABLES: &str = "
 CREATE TABLE enterprise (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL
@@ -72,6 +72,15 @@ CREATE TABLE notice (
 ) STRICT;
 ";
 
+/// From layout 1 to 2: what became of notices. Those of before are not sent
+/// any more.
+const DELIVERY: &str = "
+ALTER TABLE notice ADD COLUMN due_at_s INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE notice ADD COLUMN sent_at_s INTEGER;
+ALTER TABLE notice ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE notice ADD COLUMN error TEXT;
+";
+
 pub(super) fn open(path: &Path) -> Result<Connection, DirectoryError> {
     let refused = |source: Box<dyn std::error::Error + Send + Sync>| DirectoryError::Open {
         path: path.to_owned(),
@@ -108,6 +117,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, DirectoryError> {
         return Err(DirectoryError::Foreign {
             path: path.to_owned(),
         });
+    } else if found == 1 {
+        writing.execute_batch(DELIVERY)?;
+        let expired = "UPDATE notice SET attempts = ?1";
+        writing.execute(expired, [super::outbox::MAX_ATTEMPTS])?;
+        writing.pragma_update(None, "user_version", VERSION)?;
     } else if found != VERSION {
         return Err(DirectoryError::Layout {
             path: path.to_owned(),
@@ -130,6 +144,7 @@ pub(super) fn in_memory() -> Result<Connection, DirectoryError> {
 
 fn create(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.execute_batch(TABLES)?;
+    connection.execute_batch(DELIVERY)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", VERSION)
 }

@@ -322,3 +322,41 @@ fn other_files_are_left_alone() {
     let nowhere = Directory::open(&folder.path().join("no/apps.db"));
     assert!(matches!(nowhere, Err(DirectoryError::Open { .. })));
 }
+
+#[test]
+fn a_registry_of_the_layout_before_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("apps.db");
+    {
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(schema::TABLES).unwrap();
+        old.pragma_update(None, "application_id", schema::APPLICATION_ID)
+            .unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute(
+            "INSERT INTO notice (at_s, recipient, client_id, subject, body) \
+             VALUES (1, 'ann@example.com', 'x', 'old', 'news')",
+            (),
+        )
+        .unwrap();
+    }
+    let directory = furnished(Directory::open(&path).unwrap());
+    // What is old is kept and not sent; what is new is due.
+    assert_eq!(directory.notices().unwrap()[0].subject, "old");
+    assert_eq!(directory.claim_notice().unwrap(), None);
+    directory.submit("Loader").unwrap();
+    let claimed = directory.claim_notice().unwrap().unwrap();
+    assert_eq!((claimed.number, claimed.attempts), (2, 1));
+    // A second claim has to wait for the first.
+    assert_eq!(directory.claim_notice().unwrap(), None);
+    directory
+        .notice_failed(&claimed, &"no ".repeat(1000))
+        .unwrap();
+    let failed = directory.notices().unwrap().remove(1);
+    assert_eq!(failed.error.unwrap().len(), 300);
+    directory.notice_sent(claimed.number).unwrap();
+    let sent = directory.notices().unwrap().remove(1);
+    assert!(sent.sent_at_s.is_some() && sent.error.is_none());
+    drop(directory);
+    assert_eq!(Directory::open(&path).unwrap().notices().unwrap().len(), 2);
+}

@@ -91,8 +91,15 @@ pub(super) fn users(users: &[UserRecord]) -> String {
 
 pub(super) fn outbox(notices: &[Notice]) -> String {
     let lines = notices.iter().map(|notice| {
+        let delivery = match (notice.sent_at_s, &notice.error) {
+            (Some(_), _) => "delivered by mail".to_owned(),
+            (None, Some(error)) => {
+                format!("not delivered in {} attempts: {error}", notice.attempts)
+            }
+            (None, None) => "not sent by mail".to_owned(),
+        };
         format!(
-            "{}  to {}: {}\n    {}",
+            "{}  to {}: {}\n    {}\n    ({delivery})",
             notice.number, notice.recipient, notice.subject, notice.body
         )
     });

@@ -84,6 +84,24 @@ impl MintConfig {
 }
 
 /// Signs for many callers, in batches, on threads of its own.
+///
+/// ```
+/// use mintmark::credential::generate::{RsaBits, rsa_key};
+/// use mintmark::signer::{Algorithm, Mint, MintConfig, PrivateKey, Registry};
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let key = PrivateKey::from_pkcs8_der(&rsa_key(RsaBits::B2048)?)?;
+/// let registry = Registry::compiled();
+/// let backend = registry.get("batch")?;
+/// let mint = Mint::start(backend.load(&key, Algorithm::Rs256)?, MintConfig::with_threads(1))?;
+/// let ask = |text: &str| mint.sign(text.as_bytes().to_vec(), Vec::new(), None);
+/// let (first, second) = tokio::try_join!(ask("header.claims"), ask("another.one"))?;
+/// assert_eq!((first.signature.len(), second.signature.len()), (256, 256));
+/// assert_eq!(mint.stats().signed(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Mint {
     desk: Arc<Desk>,
     threads: Vec<JoinHandle<()>>,

@@ -2,6 +2,8 @@
 
 use mintmark::broker::directory::Directory;
 use mintmark::credential::{AppConfig, Secret};
+use pkcs1::der::asn1::UintRef;
+use pkcs1::der::{Decode, Encode};
 use reqwest::Method;
 
 use super::cli::present;
@@ -204,6 +206,107 @@ async fn what_is_wrong_is_told_by_status_and_code() {
         let answer = office.ask(method.clone(), path, body).await;
         assert_eq!(answer.status, status, "{method} {path}: {:?}", answer.body);
         assert_eq!(answer.body["code"], code, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn the_broker_is_told_what_to_do_while_it_runs() {
+    let office = Office::new();
+    office.furnish().await;
+    let file = office.post("/apps/Loader/keypair", None).await;
+    let config = AppConfig::from_json(file.to_string().as_bytes()).unwrap();
+    office.post("/apps/Loader/authorize", None).await;
+    let url = office.broker.url();
+    let ask = async || {
+        let draft = Draft::enterprise().claim("sub", ENTERPRISE);
+        present(&url, &config, draft).await
+    };
+    let usual = office.get("/behaviour").await;
+    assert_eq!(usual["error_share"], 0.0);
+    let order = async |sheet: Value| office.ask(Method::PUT, "/behaviour", Some(sheet)).await;
+    let told = order(json!({"error_share": 1, "error_status": 500, "seed": 9})).await;
+    assert_eq!(told.status, 200, "{:?}", told.body);
+    assert_eq!(told.body, office.get("/behaviour").await);
+    ask().await.is(Refusal::ServerError);
+    // What is not mentioned is not done any more.
+    let limit = json!({"per_s": 1, "burst": 1});
+    order(json!({"rate_limit": limit, "skew_s": 0})).await;
+    ask().await.token();
+    let limited = ask().await;
+    limited.is(Refusal::RateLimited);
+    assert_eq!(limited.header("retry-after"), Some("1"));
+    order(json!({"skew_s": 600})).await;
+    ask().await.is(Refusal::Expired);
+    for (wrong, field) in [
+        (json!({"error_share": 7}), "error_share"),
+        (json!({"error_status": 404}), "404"),
+        (json!({"service_time": "soon"}), "soon"),
+        (json!({"eror_share": 1}), "eror_share"),
+        (json!({"queue": true}), "queue"),
+    ] {
+        let answer = order(wrong).await;
+        assert_eq!(
+            (answer.status, &answer.body["code"]),
+            (400, &json!("bad_request"))
+        );
+        let message = answer.body["message"].as_str().unwrap();
+        assert!(message.contains(field), "{message}");
+    }
+    // What was wrong changed nothing.
+    ask().await.is(Refusal::Expired);
+    order(json!({})).await;
+    assert_eq!(office.get("/behaviour").await, usual);
+    ask().await.token();
+    let nobody = office.request(Method::PUT, "/behaviour");
+    assert_eq!(Answer::of(nobody).await.status, 401);
+}
+
+#[tokio::test]
+async fn weak_public_keys_are_not_added() {
+    let office = Office::new();
+    office.furnish().await;
+    let good = key_a();
+    let parts = pkcs1::RsaPublicKeyRef::from_der(good.public_key().unwrap().inner()).unwrap();
+    let (modulus, exponent) = (parts.modulus.as_bytes(), parts.public_exponent.as_bytes());
+    let mut even = modulus.to_vec();
+    *even.last_mut().unwrap() &= 0xfe;
+    let mut divisible = modulus.to_vec();
+    // The last byte decides over the remainder modulo 3, as 256 is 1.
+    let sum: u32 = modulus.iter().map(|byte| u32::from(*byte)).sum();
+    let last = divisible.last_mut().unwrap();
+    *last = last.wrapping_sub(u8::try_from(sum % 3).unwrap());
+    for (what, modulus, exponent) in [
+        ("1024 bits", &modulus[..128], exponent),
+        ("2047 bits", &[&[0x7f], &modulus[1..]].concat(), exponent),
+        ("8200 bits", &modulus.repeat(5)[..1025], exponent),
+        ("an even modulus", &even, exponent),
+        ("a modulus with a factor of 3", &divisible, exponent),
+        ("an exponent of 1", modulus, &[1]),
+        ("an even exponent", modulus, &[1, 0, 0]),
+        ("a tiny exponent", modulus, &[3]),
+        ("a huge exponent", modulus, modulus),
+    ] {
+        let der = pkcs1::RsaPublicKey {
+            modulus: UintRef::new(modulus).unwrap(),
+            public_exponent: UintRef::new(exponent).unwrap(),
+        };
+        let key = mintmark::signer::PublicKey::from_pkcs1_der(&der.to_der().unwrap());
+        let pem = match key {
+            Ok(key) => key.to_pem(),
+            // What cannot even be read is wrapped by hand.
+            Err(_) => pem::encode(&pem::Pem::new("RSA PUBLIC KEY", der.to_der().unwrap())),
+        };
+        let body = Some(json!({"public_key": pem}));
+        let answer = office.ask(Method::POST, "/apps/Loader/keys", body).await;
+        assert_eq!(answer.status, 400, "{what}: {:?}", answer.body);
+        assert_eq!(answer.body["code"], "bad_request", "{what}");
+    }
+    let app = office.get("/apps/Loader").await;
+    assert_eq!(app["keys"], json!([]));
+    for text in ["", "-----BEGIN PUBLIC KEY-----", "nonsense", "\u{0}"] {
+        let body = Some(json!({"public_key": text}));
+        let answer = office.ask(Method::POST, "/apps/Loader/keys", body).await;
+        assert_eq!(answer.status, 400, "{text:?}");
     }
 }
 

@@ -73,7 +73,7 @@ impl Desk {
 }
 
 /// Has the broker read the registry, and returns once it has.
-fn reload(process: &mut Process) {
+pub(super) fn reload(process: &mut Process) {
     let pid = Pid::from_raw(i32::try_from(process.child.id()).unwrap()).unwrap();
     kill_process(pid, Signal::HUP).unwrap();
     let mut line = Vec::new();
@@ -319,6 +319,60 @@ fn what_was_told_outlives_a_kill() {
             .unwrap(),
         reader.apps().unwrap()
     );
+}
+
+#[tokio::test]
+async fn what_a_broker_answered_outlives_its_kill() {
+    let desk = Desk::new();
+    let path = desk.path("apps.db");
+    let directory = Directory::open(&path).unwrap();
+    directory.add_enterprise(Some(ENTERPRISE), "Acme").unwrap();
+    drop(directory);
+    let mut told = Vec::new();
+    for round in 0..6_u64 {
+        let mut broker =
+            Process::start(&["--json", "--admin", "--registry", path.to_str().unwrap()]);
+        let line: Value = serde_json::from_str(&broker.first_line).unwrap();
+        let url = format!("{}/admin/v1", line["url"].as_str().unwrap());
+        let secret = line["admin_secret"].as_str().unwrap().to_owned();
+        let http = reqwest::Client::new();
+        let create = async |i: usize| {
+            let name = format!("App {round} {i}");
+            let body = json!({"name": name, "enterprise_id": ENTERPRISE});
+            let sent = http
+                .post(format!("{url}/apps"))
+                .bearer_auth(&secret)
+                .header("content-type", "application/json")
+                .body(body.to_string())
+                .send()
+                .await;
+            sent.is_ok_and(|response| response.status() == 201)
+                .then_some(name)
+        };
+        let dying = std::thread::spawn(move || {
+            // Each round it gets a little further.
+            std::thread::sleep(Duration::from_millis(20 + 17 * round));
+            broker.child.kill().unwrap();
+            broker.child.wait().unwrap();
+        });
+        let mut number = 0;
+        while let Some(name) = create(number).await {
+            told.push(name);
+            number += 1;
+        }
+        dying.join().unwrap();
+        let database = rusqlite::Connection::open(&path).unwrap();
+        let verdict: String = database
+            .query_row("PRAGMA integrity_check", (), |row| row.get(0))
+            .unwrap();
+        assert_eq!(verdict, "ok");
+    }
+    assert!(!told.is_empty());
+    let kept = Directory::open(&path).unwrap().apps().unwrap();
+    let kept: std::collections::HashSet<_> = kept.into_iter().map(|app| app.name).collect();
+    for name in &told {
+        assert!(kept.contains(name), "{name} was answered and is gone");
+    }
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Process {
     }
 
     /// Sends a signal and returns the exit code and standard error.
-    fn end(mut self, signal: Signal) -> (Option<i32>, String) {
+    pub(super) fn end(mut self, signal: Signal) -> (Option<i32>, String) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
         let mut said = String::new();
@@ -205,6 +205,33 @@ async fn it_recovers_when_file_descriptors_run_out() {
     assert!(said.contains("no connection could be accepted"), "{said}");
 }
 
+#[tokio::test]
+async fn tls_and_a_registry_in_memory_are_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broker.pem");
+    let path = path.to_str().unwrap();
+    let process = Process::start(&["--json", "--admin", "--tls", "--write-certificate", path]);
+    let line: Value = serde_json::from_str(&process.first_line).unwrap();
+    let url = line["url"].as_str().unwrap();
+    assert!(url.starts_with("https://"), "{url}");
+    let pem = std::fs::read(path).unwrap();
+    assert_eq!(line["certificate_pem"].as_str().unwrap().as_bytes(), pem);
+    let trusted = reqwest::Certificate::from_pem(&pem).unwrap();
+    let client = reqwest::Client::builder()
+        .tls_certs_only([trusted])
+        .build()
+        .unwrap();
+    let apps = client
+        .get(format!("{url}/admin/v1/apps"))
+        .bearer_auth(line["admin_secret"].as_str().unwrap());
+    assert_eq!(Answer::of(apps).await.body, json!([]));
+    // Somebody who does not trust the certificate says nothing.
+    let stranger = reqwest::Client::new().get(format!("{url}/healthz"));
+    assert!(stranger.send().await.is_err());
+    let (code, _) = process.end(Signal::INT);
+    assert_eq!(code, Some(0));
+}
+
 #[test]
 fn flags_that_make_no_sense_are_usage_errors() {
     let folder = tempfile::tempdir().unwrap();
@@ -223,6 +250,29 @@ fn flags_that_make_no_sense_are_usage_errors() {
         &["--write-config", path, "--error-share", "2"],
         &["--write-config", path, "--service-time", "5ms"],
         &["--registry", path, "--user", "5"],
+        &["--console", "0.0.0.0:0"],
+        &["--console", "anywhere"],
+        &["--write-config", path, "--tls-cert", path],
+        &["--admin", "--tls-cert", path, "--tls-key", path],
+        &["--admin", "--write-certificate", path],
+        &["--admin", "--smtp", "smtp://localhost"],
+        &[
+            "--admin",
+            "--smtp",
+            "localhost",
+            "--smtp-from",
+            "a@b.example",
+        ],
+        &["--admin", "--smtp", "smtp://localhost", "--smtp-from", "me"],
+        &[
+            "--admin",
+            "--smtp",
+            "smtps://ann@localhost",
+            "--smtp-from",
+            "a@b.example",
+            "--smtp-password-env",
+            "NO_SUCH_VARIABLE_IS_SET",
+        ],
     ] {
         // A broker that starts after all says so at once.
         let mut process = Process::start(arguments);

@@ -1,17 +1,25 @@
 //! The embedded token endpoint, over real connections.
 
+mod actors;
 mod admin;
 mod apps;
 mod attacks;
 mod cli;
+mod console;
 mod endpoints;
+mod frames;
 mod grants;
 mod http;
 mod lifecycle;
+mod mail;
 mod orders;
+mod page;
+mod protocols;
 mod refusals;
 mod replays;
 mod slow;
+mod table;
+mod tls;
 mod wycheproof;
 
 use std::sync::Arc;
@@ -22,7 +30,7 @@ use aws_lc_rs::signature::{self, RsaEncoding, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintmark::broker::{
-    AppRegistration, Behaviour, Broker, BrokerConfig, Limits, Orders, UserRegistration,
+    AppRegistration, Behaviour, Broker, BrokerConfig, Certificate, Limits, Orders, UserRegistration,
 };
 use mintmark::clock::ManualClock;
 use mintmark::oauth::{BOX_AUDIENCE, JWT_BEARER, Refusal};
@@ -68,6 +76,35 @@ struct Setting {
     behaviour: Behaviour,
     limits: Limits,
     orders: Orders,
+    speaks: Speaks,
+}
+
+/// What the broker and the client of a stage speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    /// HTTP/1.1 without TLS.
+    Plain,
+    /// HTTP/1.1 with TLS.
+    Http1,
+    /// HTTP/2 with TLS.
+    Http2,
+}
+
+impl Speaks {
+    const ALL: [Self; 3] = [Self::Plain, Self::Http1, Self::Http2];
+
+    fn client(self, broker: &Broker) -> reqwest::Client {
+        let client = reqwest::Client::builder();
+        let Some(pem) = broker.certificate_pem() else {
+            return client.build().unwrap();
+        };
+        let trusted = reqwest::Certificate::from_pem(pem.as_bytes()).unwrap();
+        let client = client.tls_certs_only([trusted]);
+        match self {
+            Self::Http2 => client.build().unwrap(),
+            _ => client.http1_only().build().unwrap(),
+        }
+    }
 }
 
 impl Default for Setting {
@@ -80,6 +117,7 @@ impl Default for Setting {
             },
             limits: Limits::default(),
             orders: Orders::default(),
+            speaks: Speaks::Plain,
         }
     }
 }
@@ -107,15 +145,24 @@ impl Stage {
             behaviour: setting.behaviour,
             limits: setting.limits,
             orders: setting.orders,
+            tls: (setting.speaks != Speaks::Plain).then_some(Certificate::SelfSigned),
             clock: Arc::clone(&clock) as _,
             ..BrokerConfig::default()
         })
         .unwrap();
         Self {
+            http: setting.speaks.client(&broker),
             broker,
             clock,
-            http: reqwest::Client::new(),
         }
+    }
+
+    /// A stage on which a protocol is spoken.
+    fn speaking(speaks: Speaks) -> Self {
+        Self::with(Setting {
+            speaks,
+            ..Setting::default()
+        })
     }
 
     /// Posts an assertion as the app.

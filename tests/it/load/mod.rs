@@ -1,11 +1,18 @@
 //! The load engine against targets that misbehave on purpose.
 
+mod around;
+mod dressed;
 mod faults;
+mod memory;
 mod profiles;
 mod proofs;
 mod scenarios;
+mod searches;
+mod secure;
 mod target;
 mod transports;
+mod ways;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -32,35 +39,37 @@ const CONFIG: &str = concat!(
 
 fn population() -> Arc<Population> {
     static POPULATION: OnceLock<Arc<Population>> = OnceLock::new();
-    let population = POPULATION.get_or_init(|| {
-        let (credential, _) = load(&Source::Config {
-            path: CONFIG.into(),
-            passphrase: PassphraseSource::Config,
-        })
-        .unwrap();
-        let app = App::new(
-            &credential,
-            &Profile::built_in("box").unwrap(),
-            &BTreeMap::new(),
-            Algorithm::Rs256,
-            "http://127.0.0.1/oauth2/token",
-        )
-        .unwrap();
-        let key = credential.key.open().unwrap();
-        let registry = Registry::compiled();
-        let member = Member {
-            app,
-            signer: registry
-                .get("aws-lc-rs")
-                .unwrap()
-                .load(&key, Algorithm::Rs256)
-                .unwrap(),
-            subjects: [Subject::user("1000000")].into(),
-            weight: 1.0,
-        };
-        Arc::new(Population::new(vec![member], None, 1))
-    });
-    Arc::clone(population)
+    Arc::clone(POPULATION.get_or_init(|| population_of("box", &BTreeMap::new())))
+}
+
+/// The app with another provider's profile.
+fn population_of(profile: &str, variables: &BTreeMap<String, String>) -> Arc<Population> {
+    let (credential, _) = load(&Source::Config {
+        path: CONFIG.into(),
+        passphrase: PassphraseSource::Config,
+    })
+    .unwrap();
+    let app = App::new(
+        &credential,
+        &Profile::built_in(profile).unwrap(),
+        variables,
+        Algorithm::Rs256,
+        "http://127.0.0.1/oauth2/token",
+    )
+    .unwrap();
+    let key = credential.key.open().unwrap();
+    let registry = Registry::compiled();
+    let member = Member {
+        app,
+        signer: registry
+            .get("aws-lc-rs")
+            .unwrap()
+            .load(&key, Algorithm::Rs256)
+            .unwrap(),
+        subjects: [Subject::user("1000000")].into(),
+        weight: 1.0,
+    };
+    Arc::new(Population::new(vec![member], None, 1))
 }
 
 /// A short load at an even rate; nothing is signed twice.

@@ -1,4 +1,4 @@
-//! What does the broker add to the verification of a signature?
+//! Where does the time of a request go, without HTTP?
 //!
 //! Three stages of the same request, in this process and on one thread: the
 //! bare RSA verification, the strict parser with it, and the whole grant from
@@ -8,22 +8,18 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use mintmark::broker::admission::VerifyingKey;
 use mintmark::broker::form::Form;
 use mintmark::broker::grant::Grants;
 use mintmark::broker::jose::{Compact, MAX_CLAIMS, MAX_HEADER, MAX_SIGNATURE};
 use mintmark::broker::registry::Registry;
-use mintmark::broker::replay::{Presentation, ReplayCache};
 use mintmark::broker::{AppRegistration, Behaviour, KeyRegistration};
 use mintmark::clock::SystemClock;
-use mintmark::oauth::{BOX_AUDIENCE, JWT_BEARER};
+use mintmark::oauth::BOX_AUDIENCE;
 use mintmark::signer::{Algorithm, PublicKey};
+
+use crate::requests::{Signing, form};
 
 /// How many assertions are signed before anything is timed; they are
 /// presented to one fresh broker after another.
@@ -37,41 +33,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("the library makes keys");
-        let key = PublicKey::from_pkcs1_der(pair.public_key().as_ref())
-            .expect("a key of 2048 bits is accepted");
-        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
-        let header = encode(r#"{"alg":"RS256","typ":"JWT","kid":"kid0000a"}"#);
+        let mut signing = Signing::new();
         // Far enough ahead for the run, as the grants' clock is the bench's.
         let assertions: Vec<String> = (0..ASSERTIONS)
-            .map(|i| {
-                let claims = encode(&format!(
-                    r#"{{"iss":"client0a","sub":"900100","box_sub_type":"enterprise","aud":"{BOX_AUDIENCE}","jti":"{i:032}","exp":{}}}"#,
-                    NOW_S + 30
-                ));
-                let message = format!("{header}.{claims}");
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(
-                    &RSA_PKCS1_SHA256,
-                    &SystemRandom::new(),
-                    message.as_bytes(),
-                    &mut signature,
-                )
-                .expect("the library signs");
-                format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
-            })
+            .map(|_| signing.assertion(NOW_S + 30))
             .collect();
-        let forms = assertions
-            .iter()
-            .map(|assertion| {
-                form_urlencoded::Serializer::new(String::new())
-                    .append_pair("grant_type", JWT_BEARER)
-                    .append_pair("client_id", "client0a")
-                    .append_pair("client_secret", "secret0a")
-                    .append_pair("assertion", assertion)
-                    .finish()
-            })
-            .collect();
+        let forms = assertions.iter().map(|one| form(one)).collect();
+        let key = signing.key;
         Self {
             key,
             assertions,
@@ -173,30 +141,15 @@ fn request(criterion: &mut Criterion) {
             spent
         });
     });
-
-    group.bench_function("replay", |bencher| {
-        let cache = ReplayCache::new(10_000_000).expect("the system has random bytes");
-        let mut presented = 0_u64;
-        bencher.iter(|| {
-            // 100 000 presentations a second with a life of 30 s.
-            presented += 1;
-            let now = NOW_S + presented / 100_000;
-            let digit = |at: u32| b'a' + u8::try_from(presented >> (4 * at) & 15).unwrap_or(0);
-            let jti: [u8; 16] = std::array::from_fn(|at| digit(u32::try_from(at).unwrap_or(0)));
-            let jti = std::str::from_utf8(&jti).expect("letters are ASCII");
-            let found = cache.present("client0a", jti, now + 30, now);
-            assert_eq!(found, Presentation::New);
-        });
-    });
     group.finish();
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
+/// Shows what each stage of a request costs.
+pub fn measure(is_quick: bool) {
+    let time = if is_quick { 1 } else { 2 };
+    let mut criterion = Criterion::default()
         .sample_size(30)
         .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
-    targets = request
+        .measurement_time(Duration::from_secs(time));
+    request(&mut criterion);
 }
-criterion_main!(benches);

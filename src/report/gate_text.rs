@@ -1,0 +1,140 @@
+//! How is a gate shown on a terminal?
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use super::gate_words::{bounds, change, headline, tolerance};
+use super::table::Columns;
+use crate::gate::{CaseResult, GateRecord, GateVerdict, SavedResult};
+use crate::units::Shown;
+
+/// Renders a gate as text of at most 100 columns.
+#[must_use]
+pub fn gate_text(record: &GateRecord) -> String {
+    let mut out = String::new();
+    write_all(&mut out, record).expect("writing to a string does not fail");
+    out
+}
+
+fn write_all(out: &mut String, record: &GateRecord) -> fmt::Result {
+    let host = &record.host;
+    writeln!(out, "{}", headline(record))?;
+    writeln!(
+        out,
+        "  host       {}, {} processors{}, {} {}",
+        host.cpu_model,
+        host.cpus,
+        if host.is_virtual { " (virtual)" } else { "" },
+        host.os,
+        host.kernel
+    )?;
+    writeln!(out, "  baseline   {}", record.baseline)?;
+    writeln!(out, "  candidate  {}", record.candidate)?;
+    writeln!(
+        out,
+        "  took       {}; verdicts on a side are wrong in at most {} % of gates",
+        Shown(Duration::from_nanos(record.took_ns)),
+        100.0 * record.alpha
+    )?;
+    if !record.cases.is_empty() {
+        writeln!(out, "\nTime of a signature, candidate against baseline")?;
+        let mut table = Columns::new(
+            &[
+                "verdict", "case", "floor", "bounds", "mean", "bounds", "±", "took",
+            ],
+            2,
+        );
+        for case in &record.cases {
+            table.row(row(case));
+        }
+        write!(out, "{table}")?;
+        for case in &record.cases {
+            if let Some(reason) = &case.reason {
+                writeln!(out, "  {}: {reason}", case.name)?;
+            }
+        }
+    }
+    if !record.saved.is_empty() {
+        writeln!(
+            out,
+            "\nUndisturbed time of a signature, now against saved figures"
+        )?;
+        let mut table = Columns::new(&["verdict", "case", "saved", "now", "change", "±"], 2);
+        for saved in &record.saved {
+            table.row(saved_row(saved));
+        }
+        write!(out, "{table}")?;
+        for saved in &record.saved {
+            if let Some(reason) = &saved.reason {
+                writeln!(out, "  {}: {reason}", saved.name)?;
+            }
+        }
+        if !record.trusts_saved {
+            writeln!(
+                out,
+                "  saved figures are advice: --trust-saved lets them decide the exit code"
+            )?;
+        }
+    }
+    if let Some(control) = &record.control {
+        writeln!(
+            out,
+            "\nControl: the baseline against itself is {}",
+            control.verdict
+        )?;
+    }
+    let quality = &record.quality;
+    writeln!(
+        out,
+        "Quality: load {:.1}, {:.0} % of operations preempted, {:.1} % stolen",
+        quality.load_1m.unwrap_or_default(),
+        100.0 * quality.preempted_share,
+        100.0 * quality.steal_share.unwrap_or_default()
+    )
+}
+
+fn row(case: &CaseResult) -> Vec<String> {
+    let last = case.confirmation.as_ref().or(case.attempt.as_ref());
+    let of = |estimate| {
+        let estimate: Option<crate::stats::Estimate> = estimate;
+        (
+            estimate.as_ref().map_or_else(|| "–".into(), change),
+            estimate.as_ref().map_or_else(|| "–".into(), bounds),
+        )
+    };
+    let (floor, floor_bounds) = of(last.and_then(|attempt| attempt.floor));
+    let (mean, mean_bounds) = of(last.and_then(|attempt| attempt.mean));
+    let spent: u64 = [&case.attempt, &case.confirmation]
+        .into_iter()
+        .flatten()
+        .map(|attempt| attempt.spent_ns)
+        .sum();
+    vec![
+        case.verdict.to_string(),
+        case.name.clone(),
+        floor,
+        floor_bounds,
+        mean,
+        mean_bounds,
+        tolerance(&case.case.tolerance),
+        format!("{:.1} s", spent as f64 / 1e9),
+    ]
+}
+
+fn saved_row(saved: &SavedResult) -> Vec<String> {
+    let us = |ns: f64| format!("{:.1} µs", ns / 1e3);
+    let now = saved
+        .candidate_floor_ns
+        .filter(|_| saved.verdict != GateVerdict::NotComparable);
+    vec![
+        saved.verdict.to_string(),
+        saved.name.clone(),
+        us(saved.baseline_floor_ns),
+        now.map_or_else(|| "–".into(), us),
+        now.map_or_else(
+            || "–".into(),
+            |now| format!("{:+.2} %", 100.0 * (now / saved.baseline_floor_ns - 1.0)),
+        ),
+        format!("{:.0} %", 100.0 * saved.tolerance),
+    ]
+}
