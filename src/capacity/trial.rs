@@ -88,6 +88,12 @@ impl LoadTrial<'_> {
                     && finding.culprit != Culprit::Target
                     && finding.warning.code == "rate-missed"
             }) || self.lag_decides(measured),
+            response: measured
+                .outcomes
+                .iter()
+                .find(|of| of.outcome == "answered")
+                .map(|of| of.stages.response.clone())
+                .unwrap_or_default(),
             was_stopped: measured.was_stopped,
         }
     }

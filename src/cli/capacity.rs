@@ -4,16 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use serde::Serialize;
-
 use super::run::Progress;
 use super::{Exit, Failure, print_json, stop};
-use crate::capacity::{Answer, Confidence, Decision, LoadTrial, Rung, Search, find};
+use crate::capacity::{Confidence, LoadTrial, Search, find};
 use crate::load::calibrate::calibrate;
 use crate::load::objective::Objective;
-use crate::record::Calibration;
-use crate::scenario::{Prepared, Scenario};
-use crate::units::{Grouped, Shown};
+use crate::record::{Folder, SearchRecord};
+use crate::report::{capacity_sentence, rung_line};
+use crate::scenario::{Prepared, Scenario, SearchWatch};
+use crate::units::Grouped;
 
 /// Searches for the highest rate that meets an objective.
 #[derive(Debug, Args)]
@@ -47,20 +46,13 @@ pub(super) struct Flags {
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, hide = true)]
     shorten: f64,
 
-    /// Print the answer as JSON in place of the table.
+    /// The folder in which the search's own folder is made.
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+
+    /// Print the record as JSON in place of the table.
     #[arg(long)]
     json: bool,
-}
-
-/// What a search leaves behind.
-#[derive(Serialize)]
-struct Found {
-    objective: Objective,
-    signed_by: String,
-    calibration: Calibration,
-    /// The ceiling of this machine over the answer.
-    headroom: Option<f64>,
-    answer: Answer,
 }
 
 pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
@@ -76,6 +68,10 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
             "--start has to be above 0, --limit at least as high, and --shorten above 0 and at most 1",
         ));
     }
+    let watch = SearchWatch::start();
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let folder = Folder::create(&flags.results, &format!("{now}-{}", plan.name))
+        .map_err(Failure::failed)?;
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let mut progress = Progress::new();
     let prepared =
@@ -117,7 +113,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     }
     let answer = find(&search, &mut trial, &mut |rung| {
         if !flags.json {
-            println!("{}", line(rung));
+            println!("{}", rung_line(rung));
         }
     })
     .map_err(Failure::failed)?;
@@ -126,61 +122,27 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     } else {
         Exit::Success
     };
+    if !flags.json {
+        println!("{}", capacity_sentence(&answer, &calibration));
+    }
+    let run = folder.run();
+    let found = SearchRecord {
+        objective: objective.into(),
+        calibration,
+        answer,
+    };
+    let document = watch
+        .finish(&plan, &run, prepared, found)
+        .map_err(Failure::failed)?;
+    let written = folder.write(&document);
     if flags.json {
-        print_json(&Found {
-            objective,
-            signed_by: prepared.signed_by.clone(),
-            calibration,
-            headroom: answer
-                .sustains_per_s
-                .map(|rate| calibration.ceiling_per_s / rate),
-            answer,
-        })?;
+        print_json(&document)?;
+    }
+    let path = written.map_err(Failure::failed)?;
+    if flags.json {
+        eprintln!("mintmark: the record is in {}", path.display());
     } else {
-        println!("{}", sentence(&answer, &calibration));
+        println!("\nThe record is in {}", path.display());
     }
     Ok(exit)
-}
-
-fn line(rung: &Rung) -> String {
-    format!(
-        "  {:>10}/s  {:<7} {:<9} {:.3} % over, {:.3} % failed, {} slices in {}{}",
-        Grouped(rung.per_s).to_string(),
-        format!("{:?}", rung.stage).to_lowercase(),
-        match rung.decision {
-            Decision::Pass => "met",
-            _ => "missed",
-        },
-        rung.share_over * 100.0,
-        rung.share_failed * 100.0,
-        rung.slices,
-        Shown(Duration::from_nanos(rung.tried_ns)),
-        match (rung.is_generator_limited, rung.is_forced) {
-            (true, _) => ", generator limited",
-            (false, true) => ", by its estimate",
-            (false, false) => "",
-        }
-    )
-}
-
-fn sentence(answer: &Answer, calibration: &Calibration) -> String {
-    let sure = match answer.confidence {
-        Confidence::Confirmed => "confirmed",
-        Confidence::Estimated => "estimated",
-        Confidence::BoundedBelow => "bounded below: the generator or the limit came first",
-    };
-    match (answer.sustains_per_s, answer.refuses_per_s) {
-        (Some(low), Some(high)) => format!(
-            "sustains {}/s, does not sustain {}/s ({sure}); this machine sends {:.1} times as much",
-            Grouped(low),
-            Grouped(high),
-            calibration.ceiling_per_s / low
-        ),
-        (Some(low), None) => format!("sustains at least {}/s ({sure})", Grouped(low)),
-        (None, Some(high)) => format!(
-            "does not sustain {}/s, nor any lower rate that was tried",
-            Grouped(high)
-        ),
-        (None, None) => "no rate could be tried; the generator gave up at the first".to_owned(),
-    }
 }

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -16,7 +17,7 @@ use super::histogram::EncodingError;
 use super::{Histogram, Warning};
 
 /// What the open model measured in one step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenRecord {
     /// The transport that carried the requests.
@@ -47,7 +48,7 @@ pub struct OpenRecord {
 
 /// What became of requests: scheduled = answered + failed + dropped +
 /// unfinished.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Accounts {
     /// Requests that were due.
@@ -63,7 +64,7 @@ pub struct Accounts {
 }
 
 /// The parts of the time of requests that ended in one way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutcomeStages {
     /// The outcome's name.
@@ -75,7 +76,7 @@ pub struct OutcomeStages {
 }
 
 /// The parts of the time of some requests, each as a histogram.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stages {
     /// From the intended start to the end.
@@ -111,7 +112,7 @@ pub struct Stages {
 }
 
 /// One fixed interval of the measured phase.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenSlice {
     /// When it began, from the start of the measured phase.
@@ -126,7 +127,7 @@ pub struct OpenSlice {
 
 /// A histogram in its written form, which is small where the histogram is
 /// large: a run keeps thousands of them.
-#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Packed(String);
 
@@ -177,7 +178,7 @@ impl<'de> Deserialize<'de> for Packed {
 }
 
 /// Shares of the summed response time of all requests, 0 to 1; together 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Blame {
     /// The target and the way to it.
@@ -192,7 +193,7 @@ pub struct Blame {
 }
 
 /// How assertions came to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SigningFacts {
     /// Inline, by the mint, pre-minted or repeated.
@@ -206,7 +207,7 @@ pub struct SigningFacts {
 }
 
 /// What the generator's threads went through in the measured phase.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratorHealth {
     /// The share of time for which the threads could run and did not, 0 to 1.
@@ -222,7 +223,7 @@ pub struct GeneratorHealth {
 }
 
 /// What this machine does against a target that does nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// The most requests per second.
@@ -234,7 +235,7 @@ pub struct Calibration {
 }
 
 /// A run's verdict on itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Soundness {
     /// May the figures be believed?
@@ -246,7 +247,7 @@ pub struct Soundness {
 }
 
 /// May the figures of a run be believed?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING-KEBAB-CASE")]
 pub enum Validity {
     /// They are the target's.
@@ -258,7 +259,7 @@ pub enum Validity {
 }
 
 /// Whose fault it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Culprit {
     /// The endpoint under test.
@@ -274,7 +275,7 @@ pub enum Culprit {
 }
 
 /// One reason to doubt a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
     /// How bad it is.

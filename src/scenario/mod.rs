@@ -10,6 +10,7 @@ pub mod open;
 mod open_step;
 mod plan;
 pub mod runner;
+mod searched;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,6 +24,7 @@ pub use self::open::{Open, OpenLoadPlan};
 pub use self::open_step::Prepared;
 pub use self::plan::{CredentialPlan, LoadPlan, Plan, StepPlan, TargetPlan};
 pub use self::runner::{Event, RunError, run};
+pub use self::searched::SearchWatch;
 use crate::load::assertions::Mode;
 use crate::load::objective::Objective;
 use crate::record::{KeyHabit, TokenHabit};

@@ -144,6 +144,7 @@ pub fn run(
     }
     let quality = watch.finish();
     warnings.extend(conditions(plan, &host, &quality, partial.as_deref()));
+    let key = key_facts(&stage, plan);
     let broker = stage.finish();
     Ok(RunDocument {
         schema_version: SCHEMA_VERSION,
@@ -177,19 +178,17 @@ pub fn run(
         signed_by: signed_by.backend,
         signed_singly_by: Some(signed_by.singly),
         gathered: signed_by.mint.map(|mint| gathered(&mint)),
-        key: key_facts(&shared, plan),
-        signing: signing
-            .map(serde_json::to_value)
-            .transpose()
-            .map_err(RunError::Encode)?,
+        key,
+        signing,
         steps,
+        capacity: None,
         broker,
         warnings,
     })
 }
 
 /// Remarks about the conditions of a run.
-fn conditions(plan: &Plan, host: &Host, quality: &Quality, partial: Option<&str>) -> Vec<Warning> {
+pub(super) fn conditions(plan: &Plan, host: &Host, quality: &Quality, partial: Option<&str>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if let TargetPlan::Broker { threads, .. } = plan.target {
         warnings.push(Warning::shared_machine(threads.get(), host.cpus));
@@ -236,7 +235,7 @@ pub(super) struct Stage {
     subjects: Vec<Subject>,
     /// Further apps of the open model.
     others: Vec<Other>,
-    warnings: Vec<Warning>,
+    pub warnings: Vec<Warning>,
 }
 
 /// A further app.
@@ -476,7 +475,7 @@ impl Stage {
     }
 
     /// Stops the broker and returns what it counted.
-    fn finish(self) -> Option<BTreeMap<String, u64>> {
+    pub fn finish(self) -> Option<BTreeMap<String, u64>> {
         let stats = self.broker?.stop(BROKER_DRAIN);
         let mut counts = BTreeMap::from([
             ("connections".to_owned(), stats.connections),
@@ -652,12 +651,12 @@ fn default_subject(credential: &Credential) -> Subject {
     }
 }
 
-fn key_facts(shared: &Shared, plan: &Plan) -> KeyFacts {
+pub(super) fn key_facts(stage: &Stage, plan: &Plan) -> KeyFacts {
     KeyFacts {
-        bits: shared.key.bits(),
+        bits: stage.key.bits(),
         algorithm: plan.algorithm.name().to_owned(),
-        container: shared.sealed.describe().to_string(),
-        spki_sha256: shared
+        container: stage.credential.key.describe().to_string(),
+        spki_sha256: stage
             .key
             .public_key()
             .map(|key| hex_of(&key.fingerprint()))
