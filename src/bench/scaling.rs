@@ -69,6 +69,7 @@ fn stop(points: &[ScalingPoint]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::signing::Bounded;
 
     /// Makes points of totals in signatures a second, with bounds of `off`.
     fn points(totals: &[(usize, f64)], off: f64) -> Vec<ScalingPoint> {

@@ -11,6 +11,7 @@ mod habit_bars;
 mod open_text;
 pub mod run_text;
 pub mod self_test_text;
+pub mod summary;
 mod table;
 
 pub use self::bench_csv::bench_csv;
