@@ -36,15 +36,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-pub use crate::record::signing as record;
 pub use self::case::{Case, KeyPolicy, Question};
 pub use self::message::{USUAL_CLAIMS_BYTES, signing_inputs};
 pub use self::quads::{Progress, TimedBy};
 pub use self::quality::QualityFacts;
-pub use crate::record::signing::{BenchRecord, Bounded, CaseRecord, ComparisonRecord};
 pub use self::session::{ALPHA, Request, run};
 use crate::clock::SystemClock;
 use crate::credential::SealedKey;
+pub use crate::record::signing as record;
+pub use crate::record::signing::{BenchRecord, Bounded, CaseRecord, ComparisonRecord};
 use crate::signer::{Algorithm, PrivateKey, Registry, SignError};
 
 /// The backend that others are compared with if nothing else is said: the one

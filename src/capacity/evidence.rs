@@ -5,8 +5,8 @@
 //! section 6.4), with Student's bounds.
 
 use super::Offered;
-use crate::record::search::Decision;
 use crate::load::objective::{Counts, Objective};
+use crate::record::search::Decision;
 use crate::stats::distribution::student_quantile;
 
 /// The share of the offered requests that have to be sent for a rate to be

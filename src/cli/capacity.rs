@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
 use super::run::Progress;
 use super::{Exit, Failure, print_json, stop};
 use crate::capacity::{Confidence, LoadTrial, Search, find};
@@ -13,6 +12,7 @@ use crate::record::{Folder, SearchRecord};
 use crate::report::{capacity_sentence, rung_line};
 use crate::scenario::{Prepared, Scenario, SearchWatch};
 use crate::units::Grouped;
+use clap::Args;
 
 /// Searches for the highest rate that meets an objective.
 #[derive(Debug, Args)]
@@ -70,8 +70,8 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     }
     let watch = SearchWatch::start();
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    let folder = Folder::create(&flags.results, &format!("{now}-{}", plan.name))
-        .map_err(Failure::failed)?;
+    let folder =
+        Folder::create(&flags.results, &format!("{now}-{}", plan.name)).map_err(Failure::failed)?;
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let mut progress = Progress::new();
     let prepared =

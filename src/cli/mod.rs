@@ -13,6 +13,8 @@ mod broker;
 mod broker_orders;
 mod capacity;
 mod load;
+mod report;
+mod results;
 mod run;
 mod scenario;
 mod sign;
@@ -38,6 +40,8 @@ enum Verb {
     Run(run::Flags),
     Load(Box<load::Flags>),
     Capacity(capacity::Flags),
+    Report(report::Flags),
+    Results(results::Flags),
     Scenario(scenario::Flags),
     Bench(Box<bench::Flags>),
     Backends(backends::Flags),
@@ -67,6 +71,8 @@ pub fn main() -> Exit {
         Verb::Run(flags) => run::run(flags),
         Verb::Load(flags) => load::run(flags),
         Verb::Capacity(flags) => capacity::run(flags),
+        Verb::Report(flags) => report::run(flags),
+        Verb::Results(flags) => results::run(flags),
         Verb::Scenario(flags) => scenario::run(flags),
         Verb::Bench(flags) => bench::run(flags),
         Verb::Backends(flags) => backends::run(flags),

@@ -31,7 +31,11 @@ const NS_PER_MS: f64 = 1e6;
 /// A histogram cannot be encoded.
 pub fn interval_log(document: &RunDocument) -> Result<Option<Vec<u8>>, EncodingError> {
     let has_slices = document.steps.iter().any(|step| {
-        !step.slices.is_empty() || step.open.as_ref().is_some_and(|open| !open.slices.is_empty())
+        !step.slices.is_empty()
+            || step
+                .open
+                .as_ref()
+                .is_some_and(|open| !open.slices.is_empty())
     });
     if !has_slices {
         return Ok(None);
@@ -167,8 +171,16 @@ mod tests {
             }
         }
         let slices = document.steps[0].slices.len();
-        assert_eq!(tags.iter().filter(|tag| *tag == "first_step/answered").count(), slices);
-        assert!(tags.contains(&"open/answered/service".to_owned()), "{tags:?}");
+        assert_eq!(
+            tags.iter()
+                .filter(|tag| *tag == "first_step/answered")
+                .count(),
+            slices
+        );
+        assert!(
+            tags.contains(&"open/answered/service".to_owned()),
+            "{tags:?}"
+        );
         assert!(text.contains("#[StartTime: "));
     }
 

@@ -142,10 +142,8 @@ impl Library {
         baselines.insert(name.to_owned(), run.to_owned());
         let path = self.root.join(BASELINES_FILE);
         let text = toml::to_string(&baselines).unwrap_or_default();
-        write_atomically(&path, text.as_bytes()).map_err(|source| StoreError::Write {
-            path,
-            source,
-        })
+        write_atomically(&path, text.as_bytes())
+            .map_err(|source| StoreError::Write { path, source })
     }
 
     /// Says which folders a rule would remove; without a bound, none. Runs that
@@ -280,7 +278,11 @@ mod tests {
 
     fn doomed(library: &Library, rule: Rule) -> Vec<String> {
         let pruning = library.pruning(rule, at("2026-11-20T12:00:00Z")).unwrap();
-        pruning.doomed.iter().map(|(path, _)| name_of(path)).collect()
+        pruning
+            .doomed
+            .iter()
+            .map(|(path, _)| name_of(path))
+            .collect()
     }
 
     #[test]

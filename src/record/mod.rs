@@ -7,6 +7,7 @@
 
 pub mod case;
 pub mod document;
+pub mod hgrm;
 pub mod histogram;
 pub mod host;
 pub mod interval_log;

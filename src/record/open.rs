@@ -247,7 +247,9 @@ pub struct Soundness {
 }
 
 /// May the figures of a run be believed?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "SCREAMING-KEBAB-CASE")]
 pub enum Validity {
     /// They are the target's.

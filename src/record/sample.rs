@@ -223,7 +223,11 @@ fn search() -> SearchRecord {
         is_forced: false,
         tried_ns: 10 * SECOND_NS,
         requests: 10_000,
-        share_over: if decision == Decision::Pass { 0.002 } else { 0.3 },
+        share_over: if decision == Decision::Pass {
+            0.002
+        } else {
+            0.3
+        },
         share_failed: 0.0,
         slices: 20,
         is_generator_limited: false,

@@ -100,4 +100,3 @@ pub enum Decision {
     /// More evidence is needed.
     Undecided,
 }
-

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::case::{Case, Question, TimedBy};
-use super::{Histogram, Host, Warning};
+use super::{Histogram, Host, Quality, Refusal, RunDocument, Tool, Warning};
 use crate::signer::{Facts, KeyKind};
 use crate::stats::{Estimate, Tolerance, Verdict};
 
@@ -58,6 +58,63 @@ pub struct BenchRecord {
 }
 
 impl BenchRecord {
+    /// Makes the document of a comparison that stands by itself.
+    #[must_use]
+    pub fn into_document(self, run: String, started_at: String, quality: Quality) -> RunDocument {
+        let key = self.keys.first();
+        let case = self.cases.first().map(|record| &record.case);
+        RunDocument {
+            schema_version: super::document::SCHEMA_VERSION,
+            run,
+            tool: Tool::this(),
+            started_at,
+            elapsed_ns: quality.measured_ns,
+            partial: self.is_stopped.then(|| "it was stopped".to_owned()),
+            scenario: serde_json::json!({
+                "name": "bench",
+                "description": "Signing backends compared",
+                "seed": self.seed,
+                "budget_ns": self.budget_ns,
+            }),
+            host: self.host.clone(),
+            quality,
+            backends: self.backends.clone(),
+            refused: self
+                .refused
+                .iter()
+                .map(|refused| Refusal {
+                    backend: refused.case.backend.clone(),
+                    reason: refused.reason.clone(),
+                })
+                .collect(),
+            signed_by: self
+                .fastest()
+                .first()
+                .copied()
+                .unwrap_or_default()
+                .to_owned(),
+            signed_singly_by: None,
+            gathered: None,
+            key: super::KeyFacts {
+                bits: key.map_or(0, |key| key.bits),
+                algorithm: case
+                    .map(|case| case.algorithm.to_string())
+                    .unwrap_or_default(),
+                container: key
+                    .and_then(|key| key.container.clone())
+                    .unwrap_or_else(|| "a bare key".to_owned()),
+                spki_sha256: key
+                    .and_then(|key| key.spki_sha256.clone())
+                    .unwrap_or_default(),
+            },
+            warnings: self.warnings.clone(),
+            signing: Some(self),
+            steps: Vec::new(),
+            capacity: None,
+            broker: None,
+        }
+    }
+
     /// Returns the case of a backend, the first if it has several.
     #[must_use]
     pub fn case_of(&self, backend: &str) -> Option<&CaseRecord> {

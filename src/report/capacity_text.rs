@@ -3,8 +3,8 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use crate::record::search::{Answer, Confidence, Decision, Rung, SearchRecord};
 use crate::record::Calibration;
+use crate::record::search::{Answer, Confidence, Decision, Rung, SearchRecord};
 use crate::units::{Grouped, Shown};
 
 /// Writes every rate that was tried and what was found.

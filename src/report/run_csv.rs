@@ -118,7 +118,11 @@ mod tests {
                 // The one name with a comma is quoted.
                 let bare = row.replace("\"response, from the intended start\"", "");
                 let bare = bare.replace("\"service, from sending\"", "");
-                assert_eq!(bare.split(',').count(), headings.split(',').count(), "{row}");
+                assert_eq!(
+                    bare.split(',').count(),
+                    headings.split(',').count(),
+                    "{row}"
+                );
             }
         }
     }

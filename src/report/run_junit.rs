@@ -37,7 +37,14 @@ fn suite(out: &mut String, summary: &Summary) -> fmt::Result {
         out,
         "  <testsuite name=\"{}\" timestamp=\"{}\" time=\"{:.3}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\">",
         escaped(&summary.run),
-        escaped(summary.started_at.split('.').next().unwrap_or_default().trim_end_matches('Z')),
+        escaped(
+            summary
+                .started_at
+                .split('.')
+                .next()
+                .unwrap_or_default()
+                .trim_end_matches('Z')
+        ),
         summary.elapsed_ns as f64 / 1e9,
         summary.verdicts.len(),
         count(Standing::Bad),
@@ -76,7 +83,10 @@ fn suite(out: &mut String, summary: &Summary) -> fmt::Result {
             writeln!(
                 out,
                 "{}",
-                escaped(&format!("{}: {} ({})", warning.code, warning.message, warning.hint))
+                escaped(&format!(
+                    "{}: {} ({})",
+                    warning.code, warning.message, warning.hint
+                ))
             )?;
         }
         writeln!(out, "    </system-err>")?;
@@ -113,7 +123,9 @@ mod tests {
         let summary = Summary::of(&sample::document());
         let text = run_junit(std::slice::from_ref(&summary));
         let cases = summary.verdicts.len();
-        assert!(text.contains(&format!("tests=\"{cases}\" failures=\"1\" errors=\"0\" skipped=\"2\"")));
+        assert!(text.contains(&format!(
+            "tests=\"{cases}\" failures=\"1\" errors=\"0\" skipped=\"2\""
+        )));
         assert_eq!(text.matches("<failure ").count(), 1);
         assert_eq!(text.matches("<skipped ").count(), 2);
         assert_eq!(text.matches("<testcase ").count(), cases);

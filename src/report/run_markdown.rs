@@ -98,8 +98,17 @@ fn steps(out: &mut String, steps: &[StepSummary]) -> fmt::Result {
         return Ok(());
     }
     let headings = [
-        "step", "answered", "failed", "p50", "p90", "p99", "p99.9", "max", "service p50",
-        "service p99", "CPU a call",
+        "step",
+        "answered",
+        "failed",
+        "p50",
+        "p90",
+        "p99",
+        "p99.9",
+        "max",
+        "service p50",
+        "service p99",
+        "CPU a call",
     ];
     table(
         out,
@@ -129,7 +138,14 @@ fn backends(out: &mut String, summary: &Summary) -> fmt::Result {
     if summary.backends.is_empty() {
         return Ok(());
     }
-    let headings = ["rank", "backend", "version", "signatures per CPU second", "speed", "bounds"];
+    let headings = [
+        "rank",
+        "backend",
+        "version",
+        "signatures per CPU second",
+        "speed",
+        "bounds",
+    ];
     table(
         out,
         &headings.map(str::to_owned),
@@ -154,7 +170,14 @@ fn rates(out: &mut String, summary: &Summary) -> fmt::Result {
     if summary.rates.is_empty() {
         return Ok(());
     }
-    let headings = ["rate", "objective", "over the limit", "failed", "p50", "p99"];
+    let headings = [
+        "rate",
+        "objective",
+        "over the limit",
+        "failed",
+        "p50",
+        "p99",
+    ];
     table(
         out,
         &headings.map(str::to_owned),
@@ -226,10 +249,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_become_markup() {
-        assert_eq!(
-            escaped("<b>|[x](y)\n*z*"),
-            "&lt;b&gt;\\|\\[x\\](y) \\*z\\*"
-        );
+        assert_eq!(escaped("<b>|[x](y)\n*z*"), "&lt;b&gt;\\|\\[x\\](y) \\*z\\*");
     }
 
     #[test]

@@ -188,7 +188,12 @@ pub fn run(
 }
 
 /// Remarks about the conditions of a run.
-pub(super) fn conditions(plan: &Plan, host: &Host, quality: &Quality, partial: Option<&str>) -> Vec<Warning> {
+pub(super) fn conditions(
+    plan: &Plan,
+    host: &Host,
+    quality: &Quality,
+    partial: Option<&str>,
+) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if let TargetPlan::Broker { threads, .. } = plan.target {
         warnings.push(Warning::shared_machine(threads.get(), host.cpus));

@@ -12,6 +12,8 @@ mod floors;
 mod keys;
 mod load;
 mod pkcs11;
+mod report;
+mod results;
 mod runs;
 mod secrets;
 mod stage;

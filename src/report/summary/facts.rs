@@ -33,7 +33,10 @@ pub(super) fn conditions(document: &RunDocument) -> Vec<Fact> {
     let key = &document.key;
     facts.push(fact(
         "key",
-        format!("{} bits, {}, kept as {}", key.bits, key.algorithm, key.container),
+        format!(
+            "{} bits, {}, kept as {}",
+            key.bits, key.algorithm, key.container
+        ),
     ));
     let version = document
         .backends
@@ -56,7 +59,11 @@ pub(super) fn conditions(document: &RunDocument) -> Vec<Fact> {
                 "{} signatures at once on average, on {} {}",
                 Grouped(requests as f64 / batches.max(1) as f64),
                 gathered.threads,
-                if gathered.threads == 1 { "thread" } else { "threads" },
+                if gathered.threads == 1 {
+                    "thread"
+                } else {
+                    "threads"
+                },
             ),
         ));
     }
@@ -120,7 +127,11 @@ pub(super) fn host(document: &RunDocument) -> Vec<Fact> {
                 "{}, {} logical{} ({})",
                 host.cpu_model,
                 host.cpus,
-                if host.is_virtual { ", virtual machine" } else { "" },
+                if host.is_virtual {
+                    ", virtual machine"
+                } else {
+                    ""
+                },
                 host.cpu_signature
             ),
         ),

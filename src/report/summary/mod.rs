@@ -15,9 +15,11 @@ use serde::Serialize;
 pub use self::facts::Fact;
 pub use self::side_by_side::{SideBySide, side_by_side};
 pub use self::steps::{Part, Share, StepSummary};
+pub(super) use self::steps::{response_of, service_of};
+pub(super) use self::verdicts::share;
 pub use self::verdicts::{Finding, Standing};
 use crate::record::search::SearchRecord;
-use crate::record::{Histogram, RunDocument, Warning};
+use crate::record::{Histogram, RunDocument, StepRecord, Warning};
 
 /// The version of the shape of [`Summary`] as JSON.
 pub const SUMMARY_VERSION: u32 = 1;
@@ -141,7 +143,12 @@ impl Summary {
     /// Computes the summary of a document.
     #[must_use]
     pub fn of(document: &RunDocument) -> Self {
-        let text = |name: &str| document.scenario[name].as_str().unwrap_or_default().to_owned();
+        let text = |name: &str| {
+            document.scenario[name]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         Self {
             summary_version: SUMMARY_VERSION,
             run: document.run.clone(),
@@ -173,6 +180,12 @@ impl Summary {
     }
 }
 
+/// Returns a step's response times, and its service times if it sent requests.
+#[must_use]
+pub fn step_times(step: &StepRecord) -> (Histogram, Option<Histogram>) {
+    (response_of(step), service_of(step))
+}
+
 fn backends(document: &RunDocument) -> Vec<BackendLine> {
     let Some(record) = &document.signing else {
         return Vec::new();
@@ -193,10 +206,22 @@ fn backends(document: &RunDocument) -> Vec<BackendLine> {
                 }
             };
             let other = &first.case;
-            differ(case.algorithm != other.algorithm, case.algorithm.to_string());
-            differ(case.key_bits != other.key_bits, format!("{} bits", case.key_bits));
-            differ(case.threads != other.threads, format!("{} threads", case.threads));
-            differ(case.key_policy != other.key_policy, format!("key {}", case.key_policy));
+            differ(
+                case.algorithm != other.algorithm,
+                case.algorithm.to_string(),
+            );
+            differ(
+                case.key_bits != other.key_bits,
+                format!("{} bits", case.key_bits),
+            );
+            differ(
+                case.threads != other.threads,
+                format!("{} threads", case.threads),
+            );
+            differ(
+                case.key_policy != other.key_policy,
+                format!("key {}", case.key_policy),
+            );
             differ(
                 case.claims_bytes != other.claims_bytes,
                 format!("{} B of claims", case.claims_bytes),
@@ -256,7 +281,12 @@ mod tests {
         let some = Percentiles::of(&sample::around(1, 999)).unwrap();
         assert!(some.p90_ns.is_some());
         assert_eq!(some.p99_ns, None);
-        assert!(Percentiles::of(&sample::around(1, 1_000)).unwrap().p99_ns.is_some());
+        assert!(
+            Percentiles::of(&sample::around(1, 1_000))
+                .unwrap()
+                .p99_ns
+                .is_some()
+        );
         assert_eq!(Percentiles::of(&Histogram::new()), None);
     }
 
@@ -269,7 +299,12 @@ mod tests {
         let seen: Vec<_> = rates.iter().map(|line| (line.per_s, line.is_met)).collect();
         assert_eq!(
             seen,
-            [(500.0, true), (1_000.0, false), (1_030.0, false), (2_000.0, false)]
+            [
+                (500.0, true),
+                (1_000.0, false),
+                (1_030.0, false),
+                (2_000.0, false)
+            ]
         );
         assert_eq!(rates[1].response.unwrap().count, 2_000);
     }
@@ -281,6 +316,9 @@ mod tests {
         let backends = Summary::of(&document).backends;
         assert!(backends.len() > 1);
         assert!(backends[0].per_core_per_s >= backends[1].per_core_per_s);
-        assert_eq!(backends.iter().filter(|line| line.speed.is_none()).count(), 1);
+        assert_eq!(
+            backends.iter().filter(|line| line.speed.is_none()).count(),
+            1
+        );
     }
 }

@@ -34,17 +34,24 @@ pub fn side_by_side(documents: &[RunDocument], summaries: &[Summary]) -> SideByS
         }
     };
     add("began".into(), &|one| Some(one.started_at.clone()));
-    for step in names(summaries, |one| one.steps.iter().map(|step| step.name.clone()).collect()) {
+    for step in names(summaries, |one| {
+        one.steps.iter().map(|step| step.name.clone()).collect()
+    }) {
         let find = |one: &Summary| one.steps.iter().find(|other| other.name == step).cloned();
-        let time = |ns: Option<u64>| {
-            ns.map(|ns| Shown(std::time::Duration::from_nanos(ns)).to_string())
-        };
+        let time =
+            |ns: Option<u64>| ns.map(|ns| Shown(std::time::Duration::from_nanos(ns)).to_string());
         add(format!("{step}: answered"), &|one| {
             Some(format!("{}/s", Grouped(find(one)?.goodput_per_s)))
         });
-        add(format!("{step}: p50"), &|one| time(find(one)?.response?.p50_ns));
-        add(format!("{step}: p99"), &|one| time(find(one)?.response?.p99_ns));
-        add(format!("{step}: max"), &|one| time(Some(find(one)?.response?.max_ns)));
+        add(format!("{step}: p50"), &|one| {
+            time(find(one)?.response?.p50_ns)
+        });
+        add(format!("{step}: p99"), &|one| {
+            time(find(one)?.response?.p99_ns)
+        });
+        add(format!("{step}: max"), &|one| {
+            time(Some(find(one)?.response?.max_ns))
+        });
         add(format!("{step}: CPU a call"), &|one| {
             time(find(one)?.client_cpu_per_call_ns)
         });

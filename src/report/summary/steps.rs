@@ -124,8 +124,14 @@ pub(in crate::report) fn service_of(step: &StepRecord) -> Option<Histogram> {
 fn named_parts(step: &StepRecord) -> Vec<(&'static str, Histogram)> {
     let Some(open) = &step.open else {
         return vec![
-            ("response, from the intended start", step.latencies.response.clone()),
-            ("opening the key and signing", step.latencies.signing.clone()),
+            (
+                "response, from the intended start",
+                step.latencies.response.clone(),
+            ),
+            (
+                "opening the key and signing",
+                step.latencies.signing.clone(),
+            ),
             ("request to answer", step.latencies.exchange.clone()),
             ("failed calls", step.latencies.failed.clone()),
         ];
@@ -266,7 +272,11 @@ mod tests {
         stages.tls = stages.connection_wait.clone();
         let shares = StepSummary::of(&document.steps[1]).shares;
         assert!(shares.iter().any(|share| share.name == "TLS handshake"));
-        assert!(!shares.iter().any(|share| share.name == "queue for a connection"));
+        assert!(
+            !shares
+                .iter()
+                .any(|share| share.name == "queue for a connection")
+        );
     }
 
     #[test]

@@ -85,7 +85,11 @@ fn of_step(step: &StepRecord, objective: Option<&Objective>) -> Vec<Finding> {
             let requests = sum(|one| one.requests).max(1.0);
             let is_met = objective.is_met(&counts);
             found.push(finding(
-                if is_met { Standing::Good } else { Standing::Bad },
+                if is_met {
+                    Standing::Good
+                } else {
+                    Standing::Bad
+                },
                 &format!("objective {objective}"),
                 if is_met { "met" } else { "missed" },
                 format!(
@@ -125,7 +129,11 @@ fn of_step(step: &StepRecord, objective: Option<&Objective>) -> Vec<Finding> {
                 Standing::Doubtful
             },
             &format!("step {}", step.name),
-            if failed == 0 { "no failures" } else { "failures" },
+            if failed == 0 {
+                "no failures"
+            } else {
+                "failures"
+            },
             format!(
                 "{} calls, {} failed ({})",
                 Grouped(calls as f64),
@@ -226,7 +234,10 @@ mod tests {
         // 5 of 1000 failed, where a thousandth may.
         assert_eq!(of(&found, "objective").standing, Standing::Bad);
         assert_eq!(of(&found, "objective").word, "missed");
-        assert_eq!(of(&found, "measurement of open").standing, Standing::Doubtful);
+        assert_eq!(
+            of(&found, "measurement of open").standing,
+            Standing::Doubtful
+        );
         assert_eq!(of(&found, "step first step").standing, Standing::Doubtful);
         assert_eq!(of(&found, "capacity").word, "1,000/s confirmed");
     }
