@@ -262,7 +262,7 @@ fn prune(library: &Library, rule: Rule, yes: bool, as_json: bool) -> Result<(), 
     Ok(())
 }
 
-fn only<'a>(documents: &'a [RunDocument]) -> Result<&'a RunDocument, Failure> {
+fn only(documents: &[RunDocument]) -> Result<&RunDocument, Failure> {
     match documents {
         [one] => Ok(one),
         several => Err(Failure::usage(format!(

@@ -103,6 +103,12 @@ fn insert(to: &Transaction<'_>, document: &RunDocument) -> rusqlite::Result<()> 
             ],
         )?;
     }
+    steps(to, document, &summary)?;
+    others(to, run, &summary)
+}
+
+fn steps(to: &Transaction<'_>, document: &RunDocument, summary: &Summary) -> rusqlite::Result<()> {
+    let run = &document.run;
     for step in &summary.steps {
         to.execute(
             "INSERT INTO steps VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -162,6 +168,10 @@ fn insert(to: &Transaction<'_>, document: &RunDocument) -> rusqlite::Result<()> 
             )?;
         }
     }
+    Ok(())
+}
+
+fn others(to: &Transaction<'_>, run: &str, summary: &Summary) -> rusqlite::Result<()> {
     for line in &summary.backends {
         to.execute(
             "INSERT INTO backends VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",

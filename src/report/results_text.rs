@@ -1,6 +1,7 @@
 //! How is a list of results shown on a terminal?
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use super::summary::{Standing, Summary};
 use super::table::Columns;
@@ -37,7 +38,8 @@ pub fn results_text(runs: &[Entry], baselines: &BTreeMap<String, String>) -> Str
                 (summary.scenario, verdict)
             }
             Err(error) => {
-                unreadable.push_str(&format!("  {}\n", Chain(error)));
+                writeln!(unreadable, "  {}", Chain(error))
+                    .expect("writing to a string does not fail");
                 ("–".to_owned(), "cannot be read".to_owned())
             }
         };

@@ -73,7 +73,7 @@ fn one(out: &mut String, summary: &Summary) -> fmt::Result {
     writeln!(out, "<details><summary>Conditions</summary>\n")?;
     table(
         out,
-        &["".into(), "".into()],
+        &["condition".into(), "value".into()],
         summary
             .conditions
             .iter()

@@ -188,7 +188,7 @@ fn junit_of_real_results_is_xml_with_a_case_for_each_verdict() {
     assert!(python.status.success());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("junit.xml");
-    let documents = vec![renamed(documents().remove(0), EVIL)];
+    let documents = [renamed(documents().remove(0), EVIL)];
     let summaries: Vec<_> = documents
         .iter()
         .map(mintmark::report::Summary::of)

@@ -18,6 +18,9 @@ use crate::report::summary::{response_of, service_of};
 /// Points of a curve of percentiles for each factor of ten in rarity.
 const POINTS_A_DECADE: i32 = 24;
 
+/// Points of a curve at most: a share of one in 10^18 is beyond any count.
+const MOST_POINTS: i32 = 18 * POINTS_A_DECADE;
+
 /// Bins of a heat map for each factor of ten in time.
 const BINS_A_DECADE: f64 = 12.0;
 
@@ -70,7 +73,7 @@ fn percentiles(curves: &[(String, Histogram, usize, usize)]) -> Value {
         .iter()
         .map(|(_, histogram, ..)| last(histogram))
         .fold(2.0, f64::max);
-    let mut x: Vec<f64> = (0..)
+    let mut x: Vec<f64> = (0..=MOST_POINTS)
         .map(|point| 10_f64.powf(f64::from(point) / f64::from(POINTS_A_DECADE)))
         .take_while(|rarity| *rarity <= top)
         .collect();
@@ -244,6 +247,6 @@ mod tests {
         let x = chart["x"].as_array().unwrap();
         assert!((x.last().unwrap().as_f64().unwrap() - 100.0).abs() < 1e-6);
         let y = chart["series"][0]["y"].as_array().unwrap();
-        assert!(y.iter().all(serde_json::Value::is_number));
+        assert!(y.iter().all(Value::is_number));
     }
 }

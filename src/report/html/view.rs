@@ -313,7 +313,7 @@ fn costs(document: &RunDocument, summary: &Summary) -> (Vec<CostView>, String) {
             let (Some(first), Some(case), Some(change)) = (
                 record.cases.get(comparison.baseline),
                 record.cases.get(comparison.candidate),
-                comparison.floor,
+                comparison.floor.or(comparison.mean),
             ) else {
                 continue;
             };

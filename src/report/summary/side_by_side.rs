@@ -33,7 +33,11 @@ pub fn side_by_side(documents: &[RunDocument], summaries: &[Summary]) -> SideByS
             rows.push((name, texts));
         }
     };
-    add("began".into(), &|one| Some(one.started_at.clone()));
+    add("began".into(), &|one| {
+        // To the second.
+        let second = one.started_at.split('.').next().unwrap_or_default();
+        Some(second.trim_end_matches('Z').replace('T', " "))
+    });
     for step in names(summaries, |one| {
         one.steps.iter().map(|step| step.name.clone()).collect()
     }) {

@@ -90,6 +90,8 @@ impl StepSummary {
             requests_sent: step.requests_sent,
             client_cpu_per_call_ns: step
                 .client_cpu_per_call()
+                // The open model of early documents did not account for it.
+                .filter(|cost| !cost.is_zero())
                 .map(|cost| u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX)),
             response: Percentiles::of(&response),
             service: service_of(step).and_then(|service| Percentiles::of(&service)),
@@ -183,29 +185,26 @@ fn shares(step: &StepRecord, response: &Histogram) -> Vec<Share> {
         return Vec::new();
     }
     let mut spent: Vec<(&'static str, f64)> = Vec::new();
-    match step.open.as_deref().and_then(OpenRecord::answered) {
-        Some(stages) => {
-            let of = |packed: &crate::record::Packed| sum(&packed.open());
-            let opening = [
-                ("address look-up", of(&stages.dns)),
-                ("connect", of(&stages.connect)),
-                ("TLS handshake", of(&stages.tls)),
-            ];
-            let opened: f64 = opening.iter().map(|(_, time)| time).sum();
-            spent.push(("generator lag", of(&stages.generator_lag)));
-            spent.push((
-                "queue for a connection",
-                (of(&stages.connection_wait) - opened).max(0.0),
-            ));
-            spent.push(("signing", of(&stages.signing_wait)));
-            spent.extend(opening);
-            spent.push(("wait for the first byte", of(&stages.first_byte)));
-            spent.push(("reading the answer", of(&stages.body)));
-        }
-        None => {
-            spent.push(("signing", sum(&step.latencies.signing)));
-            spent.push(("request to answer", sum(&step.latencies.exchange)));
-        }
+    if let Some(stages) = step.open.as_deref().and_then(OpenRecord::answered) {
+        let of = |packed: &crate::record::Packed| sum(&packed.open());
+        let opening = [
+            ("address look-up", of(&stages.dns)),
+            ("connect", of(&stages.connect)),
+            ("TLS handshake", of(&stages.tls)),
+        ];
+        let opened: f64 = opening.iter().map(|(_, time)| time).sum();
+        spent.push(("generator lag", of(&stages.generator_lag)));
+        spent.push((
+            "queue for a connection",
+            (of(&stages.connection_wait) - opened).max(0.0),
+        ));
+        spent.push(("signing", of(&stages.signing_wait)));
+        spent.extend(opening);
+        spent.push(("wait for the first byte", of(&stages.first_byte)));
+        spent.push(("reading the answer", of(&stages.body)));
+    } else {
+        spent.push(("signing", sum(&step.latencies.signing)));
+        spent.push(("request to answer", sum(&step.latencies.exchange)));
     }
     let known: f64 = spent.iter().map(|(_, time)| time).sum();
     spent.push(("rest", (whole - known).max(0.0)));

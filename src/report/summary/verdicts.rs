@@ -84,14 +84,21 @@ fn of_step(step: &StepRecord, objective: Option<&Objective>) -> Vec<Finding> {
             let sum = |of: fn(&Counts) -> u64| counts.iter().map(of).sum::<u64>() as f64;
             let requests = sum(|one| one.requests).max(1.0);
             let is_met = objective.is_met(&counts);
+            // Figures that are the generator's say nothing of the target.
+            let is_told = open.soundness.validity != Validity::Invalid;
             found.push(finding(
-                if is_met {
-                    Standing::Good
-                } else {
-                    Standing::Bad
+                match (is_told, is_met) {
+                    (true, true) => Standing::Good,
+                    (true, false) => Standing::Bad,
+                    (false, _) => Standing::Doubtful,
                 },
                 &format!("objective {objective}"),
-                if is_met { "met" } else { "missed" },
+                match (is_told, is_met) {
+                    (true, true) => "met",
+                    (true, false) => "missed",
+                    (false, true) => "met, by a measurement that is invalid",
+                    (false, false) => "missed, by a measurement that is invalid",
+                },
                 format!(
                     "{} of {} requests took longer or failed, {} failed or did not end",
                     share(sum(|one| one.over) / requests),
@@ -207,7 +214,7 @@ fn finding(standing: Standing, subject: &str, word: &str, sentence: String) -> F
 /// Shows a share as percent, with three significant digits.
 pub(in crate::report) fn share(share: f64) -> String {
     match share * 100.0 {
-        percent if percent == 0.0 => "0 %".to_owned(),
+        percent if percent <= 0.0 => "0 %".to_owned(),
         percent if percent < 0.001 => "< 0.001 %".to_owned(),
         percent if percent < 0.1 => format!("{percent:.3} %"),
         percent if percent < 9.995 => format!("{percent:.2} %"),
@@ -248,6 +255,19 @@ mod tests {
         document.scenario["objective"] = "p90<500ms,errors<1%".into();
         let found = verdicts(&document);
         assert_eq!(of(&found, "objective").standing, Standing::Good);
+    }
+
+    #[test]
+    fn an_invalid_measurement_decides_nothing_about_an_objective() {
+        for objective in ["p90<500ms,errors<1%", "p99<1us"] {
+            let mut document = sample::document();
+            document.scenario["objective"] = objective.into();
+            let open = document.steps[1].open.as_mut().unwrap();
+            open.soundness.validity = Validity::Invalid;
+            let found = verdicts(&document);
+            assert_eq!(of(&found, "objective").standing, Standing::Doubtful);
+            assert_eq!(of(&found, "measurement of open").standing, Standing::Bad);
+        }
     }
 
     #[test]

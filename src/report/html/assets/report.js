@@ -18,6 +18,8 @@
     ms < 0.001 ? +(ms * 1e6).toPrecision(3) + " ns" :
     ms < 1 ? +(ms * 1e3).toPrecision(3) + " µs" :
     ms < 1000 ? +ms.toPrecision(3) + " ms" : +(ms / 1e3).toPrecision(3) + " s";
+  const short = (v) => v == null ? "" : v >= 1e6 ? +(v / 1e6).toPrecision(3) + " M" :
+    v >= 1e4 ? +(v / 1e3).toPrecision(3) + " k" : number(v);
   const number = (v) => v == null ? "" : v >= 1000 ? Math.round(v).toLocaleString("en") : +v.toPrecision(3) + "";
 
   const axis = (label, more) => Object.assign({
@@ -29,7 +31,10 @@
     value: (u, v) => value(v), points: { show: false }, spanGaps: false,
   }, more);
   const base = (width, opts) => Object.assign({
-    width, height: 270, padding: [12, 18, 0, 0], legend: { live: true },
+    width, height: 270, padding: [12, 18, 0, 0], legend: {
+      live: true,
+      markers: { dash: (u, at) => u.series[at].dash?.length ? "dashed" : "solid" },
+    },
     cursor: { drag: { x: false, y: false }, y: false },
   }, opts);
   // A whole number of decades, and never none.
@@ -39,12 +44,13 @@
     const to = 10 ** Math.ceil(Math.log10(hi) - 1e-9);
     return [from, to > from ? to : from * 10];
   };
+  const isDecade = (v) => v > 0 && Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-6;
+  const decadesOnly = (u, splits) => splits.map((v) => isDecade(v) ? v : null);
   const timeAxis = (label) => axis(label, {
     size: 66,
-    values: (u, splits) => splits.map((v) => {
-      const log = v > 0 ? Math.log10(v) : NaN;
-      return Math.abs(log - Math.round(log)) < 1e-6 ? tick(v) : null;
-    }),
+    grid: { stroke: colour("--rule"), width: 1, filter: decadesOnly },
+    ticks: { stroke: colour("--rule"), width: 1, size: 5, filter: decadesOnly },
+    values: (u, splits) => splits.map((v) => isDecade(v) ? tick(v) : null),
     filter: (u, splits) => splits,
   });
 
@@ -58,7 +64,8 @@
         scales: { x: { time: false, distr: 3, range: () => [1, Math.max(top, 10)] }, y: { distr: 3, range: decades } },
         axes: [
           axis("share of calls that were as fast", {
-            splits: () => [1, 2, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].filter((x) => x <= Math.max(top, 10)),
+            // The first two marks need room.
+            splits: () => [1, 2, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].filter((x) => x <= Math.max(top, 10) && (width > 520 || x !== 1)),
             values: (u, splits) => splits.map(nines), filter: (u, splits) => splits,
           }),
           timeAxis("time"),
@@ -81,7 +88,7 @@
           x: { time: false, range: () => [0, d.t[d.t.length - 1]] },
           y: { range: (u, lo, hi) => [0, hi > 0 ? hi * 1.08 : 1] },
         },
-        axes: [axis("seconds"), axis("requests per second", { size: 66, values: (u, s) => s.map(number) })],
+        axes: [axis("seconds"), axis("requests per second", { size: 66, values: (u, s) => s.map(short) })],
         series,
       }), columns, element);
     },
@@ -148,7 +155,7 @@
       return new uPlot(base(width, {
         height: 320,
         scales: { x: { time: false, range: (u, lo, hi) => [0, hi * 1.06] }, y: { distr: 3, range: (u, lo, hi) => decades(u, Math.min(lo, d.limit_ms || lo), Math.max(hi, d.limit_ms || hi)) } },
-        axes: [axis("offered requests per second", { values: (u, s) => s.map(number) }), timeAxis("response time")],
+        axes: [axis("offered requests per second", { values: (u, s) => s.map(short) }), timeAxis("response time")],
         series: [{ label: "rate", value: (u, v) => v == null ? "" : number(v) + "/s" }, dots("p50", 0, 0), dots("p99", 1, 1)],
         hooks: { draw: [marks] },
       }), [d.rates, d.p50, d.p99], element);
