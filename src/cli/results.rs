@@ -29,8 +29,13 @@ pub(super) struct Flags {
     what: What,
 
     /// The folder of results.
-    #[arg(long, value_name = "DIR", default_value = "results", global = true)]
-    results: PathBuf,
+    #[arg(
+        long = "results",
+        value_name = "DIR",
+        default_value = "results",
+        global = true
+    )]
+    library: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,7 +132,7 @@ enum Times {
 }
 
 pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
-    let library = Library::at(&flags.results);
+    let library = Library::at(&flags.library);
     match &flags.what {
         What::List { json } => list(&library, *json)?,
         What::Show { result, json } => {

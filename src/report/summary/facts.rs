@@ -26,10 +26,14 @@ fn fact(name: &str, value: impl Into<String>) -> Fact {
 
 /// Lists what was run, against what, with which key and which program.
 pub(super) fn conditions(document: &RunDocument) -> Vec<Fact> {
-    let mut facts = vec![fact("target", target(document))];
-    if let Some(objective) = document.scenario["objective"].as_str() {
-        facts.push(fact("objective", objective));
-    }
+    let mut facts = Vec::new();
+    facts.extend(target(document).map(|target| fact("target", target)));
+    // A search may be for another objective than its scenario's.
+    let searched = document.capacity.as_ref();
+    let objective = searched
+        .map(|search| search.objective.as_str())
+        .or_else(|| document.scenario["objective"].as_str());
+    facts.extend(objective.map(|objective| fact("objective", objective)));
     let key = &document.key;
     facts.push(fact(
         "key",
@@ -102,18 +106,15 @@ pub(super) fn conditions(document: &RunDocument) -> Vec<Fact> {
     facts
 }
 
-fn target(document: &RunDocument) -> String {
+fn target(document: &RunDocument) -> Option<String> {
     if document.broker.is_some() {
-        return "the embedded broker, in the same process".to_owned();
+        return Some("the embedded broker, in the same process".to_owned());
     }
-    document.scenario["target"]["url"]["url"]
-        .as_str()
-        .unwrap_or(if document.steps.is_empty() {
-            "none"
-        } else {
-            "a token endpoint"
-        })
-        .to_owned()
+    if document.steps.is_empty() && document.capacity.is_none() {
+        return None;
+    }
+    let url = document.scenario["target"]["url"]["url"].as_str();
+    Some(url.unwrap_or("a token endpoint").to_owned())
 }
 
 /// Lists what the machine was and how quiet.

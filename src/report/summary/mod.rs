@@ -227,7 +227,11 @@ fn backends(document: &RunDocument) -> Vec<BackendLine> {
                 format!("{} B of claims", case.claims_bytes),
             );
             let floor = one.speed.map(|speed| speed.floor);
-            BackendLine {
+            let cell = record
+                .cases
+                .iter()
+                .position(|other| other.case.is_same_cell(case));
+            let line = BackendLine {
                 name,
                 version: record
                     .backends
@@ -240,11 +244,16 @@ fn backends(document: &RunDocument) -> Vec<BackendLine> {
                 speed: floor.map(|bounded| bounded.ratio),
                 lower: floor.map(|bounded| bounded.lower),
                 upper: floor.map(|bounded| bounded.upper),
-            }
+            };
+            (cell, line)
         })
         .collect();
-    lines.sort_by(|a, b| b.per_core_per_s.total_cmp(&a.per_core_per_s));
-    lines
+    // Ranks are those within a cell, so that its backends stay together.
+    lines.sort_by(|(cell, a), (other, b)| {
+        cell.cmp(other)
+            .then(b.per_core_per_s.total_cmp(&a.per_core_per_s))
+    });
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 fn rates(search: &SearchRecord) -> Vec<RateLine> {
