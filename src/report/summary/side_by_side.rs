@@ -33,6 +33,10 @@ pub fn side_by_side(documents: &[RunDocument], summaries: &[Summary]) -> SideByS
             rows.push((name, texts));
         }
     };
+    add("worst verdict".into(), &|one| {
+        let worst = one.verdicts.first()?;
+        Some(format!("{}: {}", worst.subject, worst.word))
+    });
     add("began".into(), &|one| {
         // To the second.
         let second = one.started_at.split('.').next().unwrap_or_default();
