@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sends the same token request to the same nginx with mintmark's transports, wrk,
 # autocannon and Locust, in turn, and prints what a request costs the generator:
-# processor time, user and system, start-up included (a tenth of a second for
-# mintmark, which opens a key; a second for Locust).
+# processor time, user and system, start-up included. What starting costs
+# mintmark, which opens a key and makes its library gather entropy, is measured
+# apart, and its share without that is printed as well; wrk's is a millisecond.
 # The server's own counter says how many requests there were.
 #
 # Needs nginx and wrk (Debian), node with npm, python3 with pip. Peers that are
@@ -96,7 +97,17 @@ if [ -x "$peers/venv/bin/locust" ] || { python3 -m venv "$peers/venv" && "$peers
   [ -x "$peers/venv/bin/locust" ] && locust=$PWD/$peers/venv/bin/locust
 fi
 
+start_up() {
+  local spent
+  TIMEFORMAT='%U %S'
+  spent=$({ time "$binary" load --saturate --signing repeat --url "$url" \
+    --config tests/fixtures/keys/app-config.json --user 1 --connections $connections \
+    --duration 1ms --warm-up 0s --calibrate 0s --json --results "$work/results" >/dev/null 2>&1; } 2>&1 | tail -n 1)
+  echo "start-up 1 $spent 1" >>"$work/times"
+}
+
 for _ in $(seq "$rounds"); do
+  start_up
   ours lean repeat
   if command -v wrk >/dev/null; then
     timed wrk wrk -t1 -c$connections -d"${seconds}s" -s "$work/post.lua" "$url"
@@ -117,7 +128,8 @@ done
   echo "$(date -u +%Y-%m-%dT%H:%MZ)  $(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1), $(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg)"
   echo "nginx with one worker on the same machine, $connections connections kept, $seconds s a round, medians of $rounds rounds in turn"
   awk '
-    { cpu[$1, ++n[$1]] = ($3 + $4) / ($2 > 0 ? $2 : 1) * 1e6; rate[$1, n[$1]] = $2 / $5; if (!($1 in seen)) { order[++kinds] = $1; seen[$1] = 1 } }
+    $1 == "start-up" { start[++starts] = $3 + $4; next }
+    { cpu[$1, ++n[$1]] = ($3 + $4) / ($2 > 0 ? $2 : 1) * 1e6; rate[$1, n[$1]] = $2 / $5; sent[$1, n[$1]] = $2; if (!($1 in seen)) { order[++kinds] = $1; seen[$1] = 1 } }
     function median(values, name,    i, j, count, sorted, swap) {
       count = n[name]
       for (i = 1; i <= count; i++) sorted[i] = values[name, i]
@@ -127,10 +139,15 @@ done
     }
     END {
       base = ("wrk" in seen) ? median(cpu, "wrk") : median(cpu, order[1])
-      printf "%-18s %14s %10s %14s\n", "generator", "CPU/request", "× wrk", "requests/s"
+      begin = start[1]
+      for (i = 2; i <= starts; i++) if (start[i] < begin) begin = start[i]
+      printf "mintmark starts in %.0f ms of processor time\n", begin * 1e3
+      printf "%-18s %14s %10s %10s %14s\n", "generator", "CPU/request", "× wrk", "steady", "requests/s"
       for (i = 1; i <= kinds; i++) {
         name = order[i]
-        printf "%-18s %11.1f µs %10.2f %14.0f\n", name, median(cpu, name), median(cpu, name) / base, median(rate, name)
+        steady = median(cpu, name)
+        if (name ~ /^mintmark/) steady -= begin / median(sent, name) * 1e6
+        printf "%-18s %11.1f µs %10.2f %10.2f %14.0f\n", name, median(cpu, name), median(cpu, name) / base, steady / base, median(rate, name)
       }
     }' "$work/times"
 } | tee results/load-peers.txt

@@ -13,7 +13,7 @@ use mintmark::token::{Cache, Purpose};
 use serde_json::{Value, json};
 
 use crate::stage::{AtOnce, pin_to, token};
-use crate::{Found, counting};
+use crate::{Found, Goals, counting};
 
 /// How long a window is, in processor time of a thread: long enough for two
 /// threads to meet on a busy machine.
@@ -211,7 +211,7 @@ fn measure(threads: usize, hits: u64, work: &Work<'_>) -> Window {
 }
 
 fn report(arms: &[Arm<'_>]) -> Found {
-    let mut meets_goals = true;
+    let mut goals = Goals::Met;
     let mut shown = Vec::new();
     println!(
         "  {:36} {:>8} {:>18} {:>6} {:>7}",
@@ -222,8 +222,8 @@ fn report(arms: &[Arm<'_>]) -> Found {
         order::sort(&mut sorted);
         let median = order::quantile(&sorted, 0.5).unwrap_or(f64::NAN);
         let (low, high) = order::median_bounds(&sorted, 0.025).unwrap_or((f64::NAN, f64::NAN));
-        let is_met = arm.goal_ns.is_none_or(|goal| median <= goal);
-        meets_goals &= is_met;
+        let is_met = arm.goal_ns.is_none_or(|goal| median <= goal) && arm.allocations == 0;
+        goals = goals.and(Goals::met_if(is_met));
         let goal = arm
             .goal_ns
             .map_or(String::new(), |goal| format!("≤ {goal}"));
@@ -247,19 +247,19 @@ fn report(arms: &[Arm<'_>]) -> Found {
     }
     let mut pairs = Vec::new();
     for (one, two) in [(1, 2), (4, 5), (6, 7)] {
-        let (pair, is_met) = compare(&arms[one], &arms[two]);
-        meets_goals &= is_met;
+        let (pair, pair_goals) = compare(&arms[one], &arms[two]);
+        goals = goals.and(pair_goals);
         pairs.push(pair);
     }
     Found {
         figures: json!({ "arms": shown, "two_threads": pairs }),
-        meets_goals,
+        goals,
     }
 }
 
 /// Compares a hit of two threads with one of one thread, by the windows of
 /// the same round in which the two ran at the same time.
-fn compare(one: &Arm<'_>, two: &Arm<'_>) -> (Value, bool) {
+fn compare(one: &Arm<'_>, two: &Arm<'_>) -> (Value, Goals) {
     let mut ratios: Vec<f64> = two
         .ns
         .iter()
@@ -271,14 +271,21 @@ fn compare(one: &Arm<'_>, two: &Arm<'_>) -> (Value, bool) {
     order::sort(&mut ratios);
     let median = order::quantile(&ratios, 0.5);
     let bounds = order::median_bounds(&ratios, 0.025);
-    let (low, high) = bounds.unwrap_or((f64::NAN, f64::NAN));
-    println!(
-        "  {} costs {:.3} × that of one ({low:.3} … {high:.3}), by {} of {} windows in which both ran",
-        two.name,
-        median.unwrap_or(f64::NAN),
+    let windows = format!(
+        "by {} of {} windows in which both ran",
         ratios.len(),
-        two.ns.len(),
+        two.ns.len()
     );
+    match median.zip(bounds) {
+        Some((median, (low, high))) => println!(
+            "  {} costs {median:.3} × that of one ({low:.3} … {high:.3}), {windows}",
+            two.name
+        ),
+        None => println!(
+            "  {} beside that of one: too little to say, {windows}",
+            two.name
+        ),
+    }
     let value = json!({
         "arm": two.name,
         "median_ratio": median,
@@ -287,7 +294,10 @@ fn compare(one: &Arm<'_>, two: &Arm<'_>) -> (Value, bool) {
         "windows": ratios.len(),
     });
     // Missed only if it is sure.
-    (value, bounds.is_none_or(|(low, _)| low <= GOAL_TWO_THREADS))
+    let goals = bounds.map_or(Goals::Unjudged, |(low, _)| {
+        Goals::met_if(low <= GOAL_TWO_THREADS)
+    });
+    (value, goals)
 }
 
 /// Polls a future that is always ready.

@@ -10,12 +10,15 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::console::ConsoleConfig;
 use super::directory::{Directory, DirectoryError};
+use super::dress::Dress;
 use super::orders::Orders;
 use super::registration::{AppRegistration, UserRegistration};
 use super::registry::RegistryError;
 use super::replay;
 use super::throttle::RateLimit;
+use super::tls::{Certificate, TlsError};
 use super::token;
 use crate::clock::{Clock, SystemClock};
 use crate::credential::Secret;
@@ -25,9 +28,11 @@ use crate::credential::Secret;
 pub struct BrokerConfig {
     /// The address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// May `listen` be another address than a loopback one? Secrets and
-    /// tokens then cross a network in the clear.
+    /// May `listen` be another address than a loopback one without TLS?
+    /// Secrets and tokens then cross a network in the clear.
     pub allow_non_loopback: bool,
+    /// The certificate with which TLS is spoken; plain HTTP/1.1 without one.
+    pub tls: Option<Certificate>,
     /// The apps.
     pub apps: Vec<AppRegistration>,
     /// The users.
@@ -38,9 +43,13 @@ pub struct BrokerConfig {
     /// What opens the directory to requests below `/admin/v1`; without it
     /// they are refused.
     pub admin_secret: Option<Secret>,
+    /// The developer console, where a person edits the directory.
+    pub console: Option<ConsoleConfig>,
     /// Audiences to accept besides the provider's and the broker's own
     /// address.
     pub audiences: Vec<String>,
+    /// Another provider that it is dressed as, at an endpoint of its own.
+    pub dress: Option<Dress>,
     /// How the broker behaves where servers differ.
     pub behaviour: Behaviour,
     /// How slow, full or broken the broker pretends to be.
@@ -79,6 +88,8 @@ pub struct Behaviour {
 pub struct Limits {
     /// How many connections are open at once; further ones wait unaccepted.
     pub max_connections: usize,
+    /// The longest time for the TLS handshake.
+    pub handshake_timeout: Duration,
     /// The longest time from the connection, or from the last answer, to the
     /// end of the next request's head. It also closes idle connections.
     pub header_timeout: Duration,
@@ -92,6 +103,11 @@ pub struct Limits {
     pub max_head_bytes: usize,
     /// The most bytes of a request's body.
     pub max_body_bytes: usize,
+    /// The most requests at once on a connection of HTTP/2.
+    pub max_streams: u32,
+    /// The most requests of a connection of HTTP/2 that the client may have
+    /// taken back before they were looked at (CVE-2023-44487).
+    pub max_resets: usize,
 }
 
 /// Why a broker did not start.
@@ -102,6 +118,12 @@ pub enum BrokerError {
         "{0} is not a loopback address; secrets would cross the network in the clear, which has to be allowed explicitly"
     )]
     NotLoopback(SocketAddr),
+    /// The console's address is not a loopback one.
+    #[error("{0} is not a loopback address; the console serves no other")]
+    ConsoleNotLoopback(SocketAddr),
+    /// There is a console and nothing that it could edit.
+    #[error("a console needs a directory to edit")]
+    ConsoleWithoutDirectory,
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -110,6 +132,9 @@ pub enum BrokerError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// TLS cannot be spoken.
+    #[error("the broker cannot speak TLS")]
+    Tls(#[from] TlsError),
     /// The threads cannot be started.
     #[error("cannot start the broker's threads")]
     Threads(#[source] std::io::Error),
@@ -129,11 +154,14 @@ impl Default for BrokerConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             allow_non_loopback: false,
+            tls: None,
             apps: Vec::new(),
             users: Vec::new(),
             directory: None,
             admin_secret: None,
+            console: None,
             audiences: Vec::new(),
+            dress: None,
             behaviour: Behaviour::default(),
             orders: Orders::default(),
             limits: Limits::default(),
@@ -147,6 +175,7 @@ impl fmt::Debug for BrokerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BrokerConfig")
             .field("listen", &self.listen)
+            .field("tls", &self.tls)
             .field("apps", &self.apps)
             .field("users", &self.users.len())
             .field("behaviour", &self.behaviour)
@@ -173,12 +202,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 4096,
+            handshake_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(5),
             max_headers: 32,
             max_head_bytes: 16 * 1024,
             max_body_bytes: 16 * 1024,
+            max_streams: 128,
+            max_resets: 20,
         }
     }
 }

@@ -75,6 +75,11 @@ impl<'a> Form<'a> {
         Ok(form)
     }
 
+    /// Returns the number of parameters.
+    pub(super) fn len(&self) -> usize {
+        self.parameters.len()
+    }
+
     /// Returns the value of a parameter; an empty one counts as absent.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -6,6 +6,9 @@
 //! a registered key can fill the cache. HTTP is not this module's business.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
 
 use super::admission::VerifyingKey;
 use super::config::Behaviour;
@@ -20,7 +23,7 @@ use super::replay::{Presentation, ReplayCache};
 use super::revocation::Revoked;
 use super::signed_token::SignedTokens;
 use super::terms::Terms;
-use super::throttle::Throttle;
+use super::throttle::{RateLimit, Throttle};
 use super::token::{Grant, Issued, Minter, SubjectKind, Wish};
 use crate::clock::Clock;
 use crate::oauth::{CLIENT_CREDENTIALS, JWT_BEARER, Refusal, TOKEN_EXCHANGE};
@@ -37,8 +40,8 @@ pub struct Grants {
     pub(super) minter: Minter,
     pub(super) replay: ReplayCache,
     pub(super) revoked: Revoked,
-    throttle: Option<Throttle>,
-    remembers_refused: bool,
+    throttle: ArcSwapOption<Throttle>,
+    remembers_refused: AtomicBool,
     /// The address of the broker, which is its name as an issuer.
     issuer: String,
     audiences: Vec<String>,
@@ -96,8 +99,8 @@ impl Grants {
             minter,
             replay: ReplayCache::new(behaviour.replay_capacity)?,
             revoked: Revoked::default(),
-            throttle: behaviour.rate_limit.map(Throttle::new),
-            remembers_refused: behaviour.remembers_refused_jti,
+            throttle: behaviour.rate_limit.map(Throttle::new).map(Arc::new).into(),
+            remembers_refused: AtomicBool::new(behaviour.remembers_refused_jti),
             issuer,
             audiences,
             clock,
@@ -124,6 +127,11 @@ impl Grants {
         }
     }
 
+    /// Returns who is known.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Returns the seconds since the Unix epoch on the broker's clock.
     #[must_use]
     pub fn now(&self) -> u64 {
@@ -138,7 +146,24 @@ impl Grants {
 
     /// Does a `jti` stay burnt if the request is refused after all?
     pub(super) fn remembers_refused(&self) -> bool {
-        self.remembers_refused
+        self.remembers_refused.load(Ordering::Relaxed)
+    }
+
+    /// Says whether a `jti` stays burnt from now on.
+    pub(super) fn set_remembers_refused(&self, to: bool) {
+        self.remembers_refused.store(to, Ordering::Relaxed);
+    }
+
+    /// Returns the rate limit, if there is one.
+    pub(super) fn rate_limit(&self) -> Option<RateLimit> {
+        self.throttle.load().as_deref().map(Throttle::limit)
+    }
+
+    /// Replaces the rate limit; one that stays the same goes on as it was.
+    pub(super) fn set_rate_limit(&self, limit: Option<RateLimit>) {
+        if limit != self.rate_limit() {
+            self.throttle.store(limit.map(Throttle::new).map(Arc::new));
+        }
     }
 
     /// Checks a bearer's token: authentic, not expired, not revoked.
@@ -180,12 +205,13 @@ impl Grants {
         let jti = check_jti(&claims)?;
         // The provider burns a jti whatever the answer will be. A broker that
         // was told not to burns it once nothing else is in the way.
-        if self.remembers_refused {
+        let remembers_refused = self.remembers_refused();
+        if remembers_refused {
             self.present(app, jti, exp, now)?;
         }
         let (kind, subject) = check_subject(registry, app, terms, &claims)?;
         self.check_rate()?;
-        if !self.remembers_refused {
+        if !remembers_refused {
             self.present(app, jti, exp, now)?;
         }
         self.mint(&Wish::of(app, terms, kind, subject))
@@ -211,7 +237,8 @@ impl Grants {
     }
 
     pub(super) fn check_rate(&self) -> Result<(), Refused> {
-        let Some(throttle) = &self.throttle else {
+        let throttle = self.throttle.load();
+        let Some(throttle) = throttle.as_deref() else {
             return Ok(());
         };
         throttle

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -20,15 +20,20 @@ use tokio::sync::watch;
 
 use super::admin::Admin;
 use super::config::{BrokerConfig, BrokerError};
+use super::connection::Protocols;
+use super::console::Console;
 use super::directory::{Directory, DirectoryError};
+use super::feed::Feed;
 use super::follow::Follower;
 use super::grant::Grants;
+use super::order_sheet::{OrderError, OrderSheet};
 use super::orders::Orders;
 use super::registry::Registry;
 use super::routes::Endpoint;
 use super::server;
+use super::skew::SkewedClock;
 use super::stats::Stats;
-use crate::clock::Clock;
+use super::tls::Identity;
 use crate::oauth::{BOX_AUDIENCE, TOKEN_PATH};
 
 /// How many connections may wait to be accepted; the system's own bound may
@@ -43,9 +48,11 @@ const LAST_CALL: Duration = Duration::from_secs(5);
 pub struct Broker {
     running: Option<Running>,
     address: SocketAddr,
+    url: String,
+    certificate_pem: Option<String>,
     threads: Vec<i32>,
     endpoint: Arc<Endpoint>,
-    clock: Arc<SkewedClock>,
+    console: Option<Console>,
     follower: Option<Follower>,
 }
 
@@ -64,7 +71,8 @@ impl Broker {
     /// The address cannot be listened on, a registration cannot be used, or
     /// the system gives no threads or random bytes.
     pub fn start(config: BrokerConfig) -> Result<Self, BrokerError> {
-        if !config.listen.ip().is_loopback() && !config.allow_non_loopback {
+        let is_exposed = config.tls.is_none() && !config.listen.ip().is_loopback();
+        if is_exposed && !config.allow_non_loopback {
             return Err(BrokerError::NotLoopback(config.listen));
         }
         let registry = Arc::new(Registry::new(&config.apps, &config.users)?);
@@ -84,15 +92,18 @@ impl Broker {
             listen(config.listen).map_err(listen_error)?
         };
         let address = listener.local_addr().map_err(listen_error)?;
-        let mut audiences = vec![
-            BOX_AUDIENCE.to_owned(),
-            format!("http://{address}{TOKEN_PATH}"),
-        ];
+        let identity = config
+            .tls
+            .map(|certificate| Identity::of(&certificate, address))
+            .transpose()?;
+        let scheme = if identity.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{address}");
+        let mut audiences = vec![BOX_AUDIENCE.to_owned(), format!("{url}{TOKEN_PATH}")];
         audiences.extend(config.audiences);
         let clock = Arc::new(SkewedClock::new(config.clock, config.orders.skew_s));
         let grants = Grants::new(
             registry,
-            format!("http://{address}"),
+            url.clone(),
             audiences,
             &config.behaviour,
             Arc::clone(&clock) as _,
@@ -104,11 +115,34 @@ impl Broker {
             }
             _ => None,
         };
-        let endpoint = Endpoint::new(grants, config.limits, config.orders, admin);
+        let feed = config.console.as_ref().map(|_| Arc::new(Feed::default()));
+        let mut endpoint = Endpoint::new(
+            grants,
+            config.limits,
+            config.orders,
+            Arc::clone(&clock),
+            admin,
+            feed.clone(),
+        );
+        endpoint.dress = config.dress;
         let endpoint = Arc::new(endpoint);
+        let console = match (&config.console, &follower, feed) {
+            (Some(console), Some(follower), Some(feed)) => {
+                let followed = Arc::clone(follower.followed());
+                let endpoint = Arc::clone(&endpoint);
+                let clock = Arc::clone(&clock) as _;
+                Some(Console::start(console, followed, endpoint, feed, clock)?)
+            }
+            (Some(_), None, _) => return Err(BrokerError::ConsoleWithoutDirectory),
+            _ => None,
+        };
         let (stopping, is_stopping) = watch::channel(false);
         let (drain, drained) = mpsc::channel();
-        let serving = server::serve(listener, Arc::clone(&endpoint), is_stopping);
+        let (acceptor, certificate_pem) = identity
+            .map(|identity| (identity.acceptor, identity.chain_pem))
+            .unzip();
+        let protocols = Protocols::new(&endpoint, acceptor);
+        let serving = server::serve(listener, protocols, Arc::clone(&endpoint), is_stopping);
         runtime.spawn(async move {
             serving.await;
             // Nobody waits if the broker was killed meanwhile.
@@ -121,9 +155,11 @@ impl Broker {
                 drained: Mutex::new(drained),
             }),
             address,
+            url,
+            certificate_pem,
             threads,
             endpoint,
-            clock,
+            console,
             follower,
         })
     }
@@ -137,13 +173,35 @@ impl Broker {
     /// Returns the base URL, without a slash at its end.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url.clone()
+    }
+
+    /// Returns the certificate that clients are shown, and what it was issued
+    /// by, in PEM; a client has to trust it if it was made at the start.
+    #[must_use]
+    pub fn certificate_pem(&self) -> Option<&str> {
+        self.certificate_pem.as_deref()
+    }
+
+    /// Returns the URL of the token endpoint of the provider that the broker is
+    /// dressed as, if it is.
+    #[must_use]
+    pub fn dressed_url(&self) -> Option<String> {
+        let dress = self.endpoint.dress.as_ref()?;
+        Some(format!("{}{}", self.url, dress.path()))
     }
 
     /// Returns the URL of the token endpoint.
     #[must_use]
     pub fn token_url(&self) -> String {
-        format!("http://{}{TOKEN_PATH}", self.address)
+        format!("{}{TOKEN_PATH}", self.url)
+    }
+
+    /// Returns the address of the console, if there is one.
+    #[must_use]
+    pub fn console_url(&self) -> Option<String> {
+        let console = self.console.as_ref()?;
+        Some(format!("http://{}", console.address()))
     }
 
     /// Reads the counters.
@@ -167,8 +225,16 @@ impl Broker {
 
     /// Tells the broker to be slow, full or broken from now on.
     pub fn order(&self, orders: Orders) {
-        self.clock.skew_s.store(orders.skew_s, Ordering::Relaxed);
-        self.endpoint.foreman.order(orders);
+        self.endpoint.order(orders);
+    }
+
+    /// Tells the broker all that a sheet says, and nothing else, from now on.
+    ///
+    /// # Errors
+    ///
+    /// The sheet cannot be followed; what was ordered before still is.
+    pub fn order_all(&self, sheet: &OrderSheet) -> Result<(), OrderError> {
+        self.endpoint.order_all(sheet)
     }
 
     /// Returns what the broker is told to do.
@@ -235,38 +301,6 @@ impl fmt::Debug for Broker {
             .field("address", &self.address)
             .field("threads", &self.threads)
             .finish_non_exhaustive()
-    }
-}
-
-/// A clock that shows another time than it is told.
-struct SkewedClock {
-    clock: Arc<dyn Clock>,
-    skew_s: AtomicI64,
-}
-
-impl SkewedClock {
-    fn new(clock: Arc<dyn Clock>, skew_s: i64) -> Self {
-        Self {
-            clock,
-            skew_s: AtomicI64::new(skew_s),
-        }
-    }
-}
-
-impl Clock for SkewedClock {
-    fn monotonic(&self) -> Duration {
-        self.clock.monotonic()
-    }
-
-    fn unix(&self) -> Duration {
-        let skew_s = self.skew_s.load(Ordering::Relaxed);
-        let by = Duration::from_secs(skew_s.unsigned_abs());
-        let now = self.clock.unix();
-        if skew_s < 0 {
-            now.saturating_sub(by)
-        } else {
-            now.saturating_add(by)
-        }
     }
 }
 

@@ -14,6 +14,10 @@
 //! | [`grant`], [`other_grants`], [`client_auth`] | who gets a token, and for what |
 //! | [`replay`], [`throttle`], [`token`], [`revocation`] | once, at what rate, in which form, and until when |
 //! | [`orders`] | how slow, full or broken it pretends to be |
+//! | [`console`] | how does a person set up an app, and watch its tokens |
+//! | [`orders`], [`order_sheet`] | how slow, full or broken it pretends to be |
+//! | [`dress`] | which other provider it pretends to be |
+//! | [`tls`] | how the broker proves who it is |
 //! | [`config`], [`handle`], [`stats`] | how a broker is started, watched and ended |
 //!
 //! Invariants: no input makes it panic, no request waits for a lock that
@@ -23,12 +27,15 @@
 pub mod admission;
 pub mod client_auth;
 pub mod config;
+pub mod console;
 pub mod directory;
+pub mod dress;
 pub mod form;
 pub mod grant;
 pub mod handle;
 pub mod jose;
 pub mod json;
+pub mod order_sheet;
 pub mod orders;
 pub mod origin;
 pub mod other_grants;
@@ -39,19 +46,26 @@ pub mod revocation;
 pub mod stats;
 pub mod terms;
 pub mod throttle;
+pub mod tls;
 pub mod token;
 
 mod admin;
+mod connection;
+mod feed;
 mod follow;
 mod reset;
 mod routes;
 mod server;
 mod service;
 mod signed_token;
+mod skew;
 mod wire;
 
 pub use self::config::{Behaviour, BrokerConfig, BrokerError, Limits};
+pub use self::console::ConsoleConfig;
+pub use self::dress::{Dress, Provider};
 pub use self::handle::Broker;
+pub use self::order_sheet::OrderSheet;
 pub use self::orders::Orders;
 pub use self::registration::{
     Access, AppRegistration, Authentication, KeyRegistration, Membership, UserRegistration,
@@ -59,3 +73,4 @@ pub use self::registration::{
 pub use self::stats::Stats;
 pub use self::terms::{Scopes, Terms};
 pub use self::throttle::RateLimit;
+pub use self::tls::Certificate;

@@ -14,12 +14,14 @@
 //! an instant leaves at the first tick after it, while the queue goes by the
 //! instant itself.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
 
 use crate::oauth::Refusal;
 use crate::stats::random::Random;
@@ -52,7 +54,8 @@ pub struct Orders {
 }
 
 /// How long the service of a request takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum ServiceTime {
     /// Always as long.
     Constant(Duration),
@@ -77,7 +80,8 @@ pub struct Stall {
 }
 
 /// A status with which requests fail.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
 pub enum Failure {
     /// 500
     Internal,
@@ -96,6 +100,30 @@ impl Failure {
             Self::BadGateway => Refusal::BadGateway,
             Self::Unavailable => Refusal::Overloaded,
         }
+    }
+}
+
+/// Why a number is no status of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is no status of a failure, expected 500, 502 or 503")]
+pub struct FailureError(u16);
+
+impl TryFrom<u16> for Failure {
+    type Error = FailureError;
+
+    fn try_from(status: u16) -> Result<Self, Self::Error> {
+        match status {
+            500 => Ok(Self::Internal),
+            502 => Ok(Self::BadGateway),
+            503 => Ok(Self::Unavailable),
+            other => Err(FailureError(other)),
+        }
+    }
+}
+
+impl From<Failure> for u16 {
+    fn from(failure: Failure) -> Self {
+        failure.refusal().status().as_u16()
     }
 }
 
@@ -215,7 +243,41 @@ impl Drop for Place<'_> {
     }
 }
 
+impl TryFrom<String> for ServiceTime {
+    type Error = ServiceTimeError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ServiceTime> for String {
+    fn from(time: ServiceTime) -> Self {
+        time.to_string()
+    }
+}
+
+impl fmt::Display for ServiceTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Constant(time) => write!(f, "constant:{}", Span(time)),
+            Self::Uniform(shortest, longest) => {
+                write!(f, "uniform:{}-{}", Span(shortest), Span(longest))
+            }
+            Self::Exponential(mean) => write!(f, "exponential:{}", Span(mean)),
+        }
+    }
+}
+
 impl ServiceTime {
+    /// Returns the longest time, or the mean where there is none.
+    #[must_use]
+    pub fn longest(self) -> Duration {
+        match self {
+            Self::Constant(time) | Self::Uniform(_, time) | Self::Exponential(time) => time,
+        }
+    }
+
     fn draw(self, random: &mut Random) -> Duration {
         match self {
             Self::Constant(time) => time,
@@ -376,6 +438,7 @@ mod tests {
             ("exponential:1s", ServiceTime::Exponential(1000 * MS)),
         ] {
             assert_eq!(text.parse(), Ok(time));
+            assert_eq!(time.to_string(), text);
         }
         for text in [
             "5ms",

@@ -281,6 +281,17 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Replaces the keys of an app by those that `app` has now.
+    ///
+    /// # Errors
+    ///
+    /// There is no such app, or a key is not fit.
+    pub fn set_keys(&mut self, app: &AppRegistration) -> Result<(), RegistryError> {
+        let keys = admit_keys(app)?;
+        self.app_mut(&app.client_id)?.keys = keys;
+        Ok(())
+    }
+
     fn app_mut(&mut self, client_id: &str) -> Result<&mut App, RegistryError> {
         self.by_client
             .get(client_id)

@@ -8,23 +8,27 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, options, post};
+use axum::{BoxError, Router};
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::admin::{self, Admin};
 use super::config::Limits;
+use super::dress::{self, Dress};
+use super::feed::Feed;
 use super::form::{Form, FormError};
 use super::grant::{Grants, Refused};
+use super::order_sheet::{OrderError, OrderSheet};
 use super::orders::{Fate, Foreman, Orders};
 use super::service::{self, Page};
+use super::skew::SkewedClock;
 use super::stats::{Counters, add};
 use super::token::Issued;
 use crate::oauth::{ACCESS_TOKEN_TYPE, INTROSPECT_PATH, REVOKE_PATH, Refusal, TOKEN_PATH};
@@ -42,6 +46,10 @@ pub(super) struct Endpoint {
     pub(super) limits: Limits,
     pub(super) foreman: Foreman,
     pub(super) admin: Option<Admin>,
+    /// Kept for a console that looks on.
+    pub(super) feed: Option<Arc<Feed>>,
+    pub(super) dress: Option<Dress>,
+    clock: Arc<SkewedClock>,
     date: ArcSwap<(u64, HeaderValue)>,
 }
 
@@ -50,7 +58,9 @@ impl Endpoint {
         grants: Grants,
         limits: Limits,
         orders: Orders,
+        clock: Arc<SkewedClock>,
         admin: Option<Admin>,
+        feed: Option<Arc<Feed>>,
     ) -> Self {
         Self {
             date: ArcSwap::from_pointee(rendered_date(grants.now())),
@@ -59,7 +69,44 @@ impl Endpoint {
             limits,
             foreman: Foreman::new(orders),
             admin,
+            feed,
+            dress: None,
+            clock,
         }
+    }
+
+    /// Shows a request that was judged to whoever looks on.
+    fn note(&self, form: Option<&Form<'_>>, judged: &Result<Issued, Refused>) {
+        if let Some(feed) = &self.feed {
+            feed.note(&self.grants, form, judged);
+        }
+    }
+
+    /// Refuses a request that is no form.
+    fn refuse_unread(&self, refusal: Refusal) -> Response {
+        self.note(None, &Err(refusal.into()));
+        self.refuse(refusal)
+    }
+
+    /// Gives new orders.
+    pub(super) fn order(&self, orders: Orders) {
+        self.clock.set(orders.skew_s);
+        self.foreman.order(orders);
+    }
+
+    /// Gives new orders and everything else that a sheet says.
+    pub(super) fn order_all(&self, sheet: &OrderSheet) -> Result<(), OrderError> {
+        sheet.check()?;
+        self.grants.set_remembers_refused(!sheet.spare_refused_jti);
+        self.grants.set_rate_limit(sheet.rate_limit);
+        self.order(sheet.orders());
+        Ok(())
+    }
+
+    /// Writes down what is ordered.
+    pub(super) fn sheet(&self) -> OrderSheet {
+        let spares = !self.grants.remembers_refused();
+        OrderSheet::of(&self.foreman.orders(), self.grants.rate_limit(), spares)
     }
 
     /// Returns the `Date` of now, rendered once a second.
@@ -132,10 +179,15 @@ impl Endpoint {
 
 /// Routes requests to the handlers.
 pub(super) fn router(endpoint: Arc<Endpoint>) -> Router {
-    Router::new()
+    let dressed = match &endpoint.dress {
+        Some(dress) => Router::new().route(dress.path(), post(dress::token)),
+        None => Router::new(),
+    };
+    dressed
         .route(
             TOKEN_PATH,
-            post(token).options(service::preflight).fallback(not_post),
+            // A POST does not come this way.
+            options(service::preflight).fallback(not_post),
         )
         .route(
             REVOKE_PATH,
@@ -164,12 +216,12 @@ pub(super) fn router(endpoint: Arc<Endpoint>) -> Router {
 ///
 /// `is_clear` says whether the bytes on the connection so far had one reading
 /// only.
-pub(super) fn check_head<B>(request: &http::Request<B>, is_clear: bool) -> Result<(), Refusal> {
-    if !is_clear {
-        return Err(Refusal::MalformedRequest);
-    }
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
+pub(super) fn check_head<B>(
+    request: &http::Request<B>,
+    is_clear: bool,
+    max_headers: usize,
+) -> Result<(), Refusal> {
+    if !is_clear || !names_one_host(request) || request.headers().len() > max_headers {
         return Err(Refusal::MalformedRequest);
     }
     if request.headers().contains_key(header::TRANSFER_ENCODING) {
@@ -179,15 +231,43 @@ pub(super) fn check_head<B>(request: &http::Request<B>, is_clear: bool) -> Resul
     Ok(())
 }
 
-async fn token(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+/// Is the host given once (RFC 9112 §3.2, RFC 9113 §8.3.1)?
+fn names_one_host<B>(request: &http::Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (host, further) = (hosts.next(), hosts.next());
+    if further.is_some() {
+        return false;
+    }
+    if request.version() < Version::HTTP_2 {
+        return host.is_some() || request.version() < Version::HTTP_11;
+    }
+    match (request.uri().authority(), host) {
+        (None, None) => false,
+        (Some(authority), _) if authority.as_str().contains('@') => false,
+        (Some(authority), Some(host)) => host.as_bytes() == authority.as_str().as_bytes(),
+        _ => true,
+    }
+}
+
+/// Does a request go to [`token`]?
+pub(super) fn is_for_token<B>(request: &http::Request<B>) -> bool {
+    request.uri().path() == TOKEN_PATH && request.method() == Method::POST
+}
+
+/// Answers a request for a token.
+pub(super) async fn token<B>(endpoint: &Endpoint, request: http::Request<B>) -> Response
+where
+    B: HttpBody,
+    B::Error: Into<BoxError>,
+{
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let body = match posted(&endpoint, request).await {
+    let body = match posted(endpoint, request).await {
         Ok(body) => body,
-        Err(refusal) => return endpoint.refuse(refusal),
+        Err(refusal) => return endpoint.refuse_unread(refusal),
     };
     let form = match parsed(&body) {
         Ok(form) => form,
-        Err(refusal) => return endpoint.refuse(refusal),
+        Err(refusal) => return endpoint.refuse_unread(refusal),
     };
     // No SDK on a server sends an origin.
     let page = match &origin {
@@ -195,7 +275,7 @@ async fn token(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Respo
         Some(origin) => service::page(&endpoint.grants, &form, origin),
     };
     if let (Page::Refused, Some(origin)) = (page, &origin) {
-        return service::refuse_page(&endpoint, origin);
+        return service::refuse_page(endpoint, origin);
     }
     let foreman = &endpoint.foreman;
     let place = foreman.enter();
@@ -220,6 +300,7 @@ async fn token(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Respo
         None => endpoint.grants.token(&form),
     };
     foreman.wait(fate).await;
+    endpoint.note(Some(&form), &judged);
     let mut response = match judged {
         Ok(issued) => {
             add(&endpoint.counters.granted);
@@ -237,10 +318,14 @@ async fn token(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Respo
 }
 
 /// Reads the body of a request that posts a form.
-pub(super) async fn posted(
+pub(super) async fn posted<B>(
     endpoint: &Endpoint,
-    request: Request,
-) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    request: http::Request<B>,
+) -> Result<Zeroizing<Vec<u8>>, Refusal>
+where
+    B: HttpBody,
+    B::Error: Into<BoxError>,
+{
     let (head, body) = request.into_parts();
     if head.uri.query().is_some_and(|query| !query.is_empty()) {
         return Err(Refusal::ParameterInQuery);
@@ -261,10 +346,14 @@ pub(super) fn parsed(body: &[u8]) -> Result<Form<'_>, Refusal> {
     })
 }
 
-pub(super) async fn read_body(
+pub(super) async fn read_body<B>(
     endpoint: &Endpoint,
-    body: Body,
-) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    body: B,
+) -> Result<Zeroizing<Vec<u8>>, Refusal>
+where
+    B: HttpBody,
+    B::Error: Into<BoxError>,
+{
     let limit = endpoint.limits.max_body_bytes;
     if body.size_hint().lower() > limit as u64 {
         return Err(Refusal::BodyTooLarge);

@@ -14,6 +14,7 @@ use crate::oauth::Refusal;
 pub(super) struct Counters {
     pub(super) accepted: AtomicU64,
     pub(super) accept_errors: AtomicU64,
+    pub(super) handshake_errors: AtomicU64,
     pub(super) open: AtomicU64,
     pub(super) requests: AtomicU64,
     pub(super) granted: AtomicU64,
@@ -30,6 +31,8 @@ pub struct Stats {
     pub open_connections: u64,
     /// Failures to accept a connection, for want of file descriptors mostly.
     pub accept_errors: u64,
+    /// Connections on which no TLS was agreed, or not in time.
+    pub handshake_errors: u64,
     /// Requests whose head arrived.
     pub requests: u64,
     /// Tokens that were issued.
@@ -47,6 +50,7 @@ impl Default for Counters {
         Self {
             accepted: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
+            handshake_errors: AtomicU64::new(0),
             open: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             granted: AtomicU64::new(0),
@@ -67,6 +71,7 @@ impl Counters {
             connections: get(&self.accepted),
             open_connections: get(&self.open),
             accept_errors: get(&self.accept_errors),
+            handshake_errors: get(&self.handshake_errors),
             requests: get(&self.requests),
             granted: get(&self.granted),
             others: get(&self.others),

@@ -95,6 +95,12 @@ impl Terms {
         scopes: Scopes(0b11),
     };
 
+    /// Does a scope need enterprise access?
+    #[must_use]
+    pub fn needs_enterprise(scope: &str) -> bool {
+        OF_ENTERPRISE.contains(&scope)
+    }
+
     /// Checks that the terms do not contradict themselves.
     ///
     /// # Errors

@@ -8,8 +8,12 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// A rate limit, after which the broker answers 429.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// The requests that are let through in a second, in the long run.
     pub per_s: NonZeroU32,
@@ -19,6 +23,7 @@ pub struct RateLimit {
 
 /// Enforces a [`RateLimit`]; all of its times are in nanoseconds.
 pub struct Throttle {
+    limit: RateLimit,
     /// Between two requests that come evenly.
     interval: u64,
     /// How much a request may come before it is due.
@@ -33,10 +38,17 @@ impl Throttle {
     pub fn new(limit: RateLimit) -> Self {
         let interval = 1_000_000_000 / u64::from(limit.per_s.get());
         Self {
+            limit,
             interval,
             tolerance: interval * u64::from(limit.burst.get() - 1),
             due: AtomicU64::new(0),
         }
+    }
+
+    /// Returns the limit that it enforces.
+    #[must_use]
+    pub fn limit(&self) -> RateLimit {
+        self.limit
     }
 
     /// Lets a request through, or says how long to wait for the next place.

@@ -23,7 +23,8 @@ use tokio::time::Sleep;
 /// read.
 pub(super) struct Wire<S> {
     stream: S,
-    heads: Heads,
+    /// The requests of HTTP/1.1; frames leave no room for two readings.
+    heads: Option<Heads>,
     is_ambiguous: Arc<AtomicBool>,
     patience: Duration,
     /// Runs while the peer's window is full; boxed, as it hardly ever is.
@@ -38,8 +39,19 @@ impl<S> Wire<S> {
     pub(super) fn new(stream: S, is_ambiguous: Arc<AtomicBool>, patience: Duration) -> Self {
         Self {
             stream,
-            heads: Heads::default(),
+            heads: Some(Heads::default()),
             is_ambiguous,
+            patience,
+            stall: None,
+        }
+    }
+
+    /// Wraps a stream of frames, at which there is nothing to look.
+    pub(super) fn of_frames(stream: S, patience: Duration) -> Self {
+        Self {
+            stream,
+            heads: None,
+            is_ambiguous: Arc::default(),
             patience,
             stall: None,
         }
@@ -74,7 +86,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let wire = self.get_mut();
         let before = buffer.filled().len();
         ready!(Pin::new(&mut wire.stream).poll_read(cx, buffer))?;
-        if !wire.heads.read(&buffer.filled()[before..]) {
+        let arrived = &buffer.filled()[before..];
+        if wire
+            .heads
+            .as_mut()
+            .is_some_and(|heads| !heads.read(arrived))
+        {
             wire.is_ambiguous.store(true, Ordering::Relaxed);
         }
         Poll::Ready(Ok(()))
@@ -107,11 +124,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        // TLS writes here what the system did not take before.
+        let wire = self.get_mut();
+        let flushed = Pin::new(&mut wire.stream).poll_flush(cx);
+        wire.watch(flushed, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let wire = self.get_mut();
+        let ended = Pin::new(&mut wire.stream).poll_shutdown(cx);
+        wire.watch(ended, cx)
     }
 }
 

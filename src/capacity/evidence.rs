@@ -13,10 +13,15 @@ use crate::stats::distribution::student_quantile;
 /// sustained at all.
 const LEAST_SENT: f64 = 0.99;
 
+/// The share of slices that may have been left out before a rate that stays
+/// undecided is one that the generator cannot try.
+const MOST_SPOILED: f64 = 1.0 / 3.0;
+
 /// Evidence at one rate, gathered over one or more trials.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evidence {
     slices: Vec<Counts>,
+    spoiled: usize,
     trials: u32,
     fell_behind: u32,
 }
@@ -25,6 +30,7 @@ impl Evidence {
     /// Adds what a trial saw.
     pub fn add(&mut self, offered: &Offered) {
         self.slices.extend(&offered.slices);
+        self.spoiled += offered.spoiled;
         self.trials += 1;
         self.fell_behind += u32::from(offered.sent_share < LEAST_SENT || offered.backlog_grows);
     }
@@ -33,6 +39,19 @@ impl Evidence {
     #[must_use]
     pub fn slices(&self) -> &[Counts] {
         &self.slices
+    }
+
+    /// Was so much left out that what stays undecided is the generator's fault?
+    #[must_use]
+    pub fn is_spoiled(&self) -> bool {
+        let whole = self.slices.len() + self.spoiled;
+        self.spoiled as f64 > MOST_SPOILED * whole as f64
+    }
+
+    /// Returns the number of slices that were left out.
+    #[must_use]
+    pub fn spoiled(&self) -> usize {
+        self.spoiled
     }
 
     /// Returns the share of requests over the limit.
@@ -149,6 +168,18 @@ mod tests {
         let scattered = offered((0..20).map(|i| if i % 10 == 0 { 0.08 } else { 0.0 }));
         assert_eq!(decided(&scattered), Decision::Undecided);
         assert_eq!(decided(&offered([0.0; 3].into_iter())), Decision::Undecided);
+    }
+
+    #[test]
+    fn evidence_of_which_too_much_was_left_out_is_spoiled() {
+        let mut evidence = Evidence::default();
+        let mut seen = offered((0..20).map(|_| 0.01));
+        seen.spoiled = 10;
+        evidence.add(&seen);
+        assert!(!evidence.is_spoiled(), "a third may be left out");
+        seen.spoiled = 11;
+        evidence.add(&seen);
+        assert!(evidence.is_spoiled());
     }
 
     #[test]

@@ -37,8 +37,10 @@ pub trait Trial {
 /// What was seen at one rate.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Offered {
-    /// The slices, in order.
+    /// The slices that say something about the endpoint, in order.
     pub slices: Vec<Counts>,
+    /// Slices in which the generator itself was late, which say nothing.
+    pub spoiled: usize,
     /// The share of offered requests that were sent in time.
     pub sent_share: f64,
     /// Was the queue still growing at the end?

@@ -265,6 +265,8 @@ impl Climb<'_> {
             }
         }
         let is_forced = decision == Decision::Undecided;
+        // What the slices that are left decide is decided.
+        is_generator_limited |= is_forced && evidence.is_spoiled();
         if is_forced {
             decision = evidence.force(&self.search.objective);
         }
@@ -277,7 +279,8 @@ impl Climb<'_> {
             requests: evidence.slices().iter().map(|slice| slice.requests).sum(),
             share_over: evidence.share_over(),
             share_failed: evidence.share_failed(),
-            slices: evidence.slices().len(),
+            slices: evidence.slices().to_vec(),
+            spoiled: evidence.spoiled(),
             is_generator_limited,
             response: response.as_ref().map(Packed::of).unwrap_or_default(),
         };

@@ -63,6 +63,7 @@ impl Trial for Queue {
         }
         Ok(Offered {
             slices,
+            spoiled: 0,
             sent_share: 1.0,
             // An overloaded queue has grown by its excess.
             backlog_grows: free_at - now > length / 20.0,

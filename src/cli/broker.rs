@@ -12,14 +12,15 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::broker_orders::OrderFlags;
+use super::broker_tls::TlsFlags;
 use super::{Exit, Failure};
 use crate::broker::directory::Directory;
 use crate::broker::token::LIFE_S;
 use crate::broker::{
-    AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, RateLimit, Stats,
+    AppRegistration, Behaviour, Broker, BrokerConfig, BrokerError, ConsoleConfig, RateLimit, Stats,
     UserRegistration,
 };
-use crate::credential::generate::{self, RsaBits};
+use crate::credential::generate::{self, GenerateError, RsaBits};
 use crate::credential::{PassphraseSource, Sealing, Secret, Source, load};
 use crate::error::Chain;
 use crate::signer::{PrivateKey, PublicKey};
@@ -33,7 +34,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[command(after_help = "Examples:\n  \
     mintmark broker --write-config app.json --user 12345\n  \
     mintmark broker --app app.json --public-key public.pem --listen 127.0.0.1:8080\n  \
-    mintmark broker --registry apps.db\n\n\
+    mintmark broker --registry apps.db\n  \
+    mintmark broker --registry apps.db --console\n  \
+    mintmark broker --write-config app.json --tls --write-certificate broker.pem\n\n\
     The first line of output is the broker's address.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Flags {
@@ -41,16 +44,19 @@ pub(super) struct Flags {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 
-    /// Allow an address that is not a loopback one. Secrets and tokens then
-    /// cross the network in the clear.
+    /// Allow an address that is not a loopback one without TLS. Secrets and
+    /// tokens then cross the network in the clear.
     #[arg(long)]
     insecure_http: bool,
+
+    #[command(flatten)]
+    tls: TlsFlags,
 
     /// The configuration file of the app to register.
     #[arg(
         long,
         value_name = "FILE",
-        required_unless_present_any = ["write_config", "registry"],
+        required_unless_present_any = ["write_config", "registry", "console", "admin"],
         conflicts_with = "write_config"
     )]
     app: Option<PathBuf>,
@@ -70,9 +76,21 @@ pub(super) struct Flags {
     registry: Option<PathBuf>,
 
     /// Serve the registry for administration at /admin/v1 (JSON, described
-    /// by /admin/v1/openapi.json); the secret is printed at the start.
-    #[arg(long, requires = "registry")]
+    /// by /admin/v1/openapi.json); the secret is printed at the start. Without
+    /// --registry it lives in memory, as long as the broker.
+    #[arg(long)]
     admin: bool,
+
+    /// Serve the developer console, on a free loopback port or on ADDRESS;
+    /// its address and secrets are printed at the start. Without --registry,
+    /// what is set up lasts as long as the broker.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:0"
+    )]
+    console: Option<SocketAddr>,
 
     /// The size of the generated key: 2048, 3072 or 4096 bits.
     #[arg(
@@ -131,17 +149,21 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         (None, Some(path)) => Some(generated(path, flags.bits)?),
         (None, None) => None,
     };
-    let directory = flags.registry.as_deref().map(Directory::open).transpose();
-    let directory = directory.map_err(Failure::usage)?.map(Arc::new);
-    let admin_secret = flags.admin.then(generate::passphrase).transpose();
-    let admin_secret = admin_secret.map_err(Failure::failed)?;
+    let directory = match &flags.registry {
+        Some(path) => Some(Directory::open(path)),
+        None => (flags.console.is_some() || flags.admin).then(Directory::in_memory),
+    };
+    let directory = directory.transpose().map_err(Failure::usage)?.map(Arc::new);
+    let secrets = Secrets::drawn(flags).map_err(Failure::failed)?;
     let config = BrokerConfig {
         listen: flags.listen,
         allow_non_loopback: flags.insecure_http,
+        tls: flags.tls.certificate(),
         users: users(flags, app.as_ref())?,
         apps: app.iter().cloned().collect(),
         directory,
-        admin_secret: admin_secret.clone(),
+        admin_secret: secrets.admin.clone().filter(|_| flags.admin),
+        console: secrets.console(flags),
         behaviour: Behaviour {
             remembers_refused_jti: !flags.spare_refused_jti,
             rate_limit: flags.rate_limit.map(|per_s| RateLimit {
@@ -173,12 +195,19 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         )
     };
     let broker = Broker::start(config).map_err(|error| match error {
-        BrokerError::NotLoopback(_) | BrokerError::Registry(_) | BrokerError::Directory(_) => {
-            Failure::usage(error)
-        }
+        BrokerError::NotLoopback(_)
+        | BrokerError::ConsoleNotLoopback(_)
+        | BrokerError::Registry(_)
+        | BrokerError::Directory(_)
+        | BrokerError::Tls(_) => Failure::usage(error),
         _ => Failure::failed(error),
     })?;
-    announce(flags, app.as_ref(), admin_secret.as_ref(), &broker).map_err(Failure::failed)?;
+    if let Some(path) = &flags.tls.write_certificate {
+        let pem = broker.certificate_pem().unwrap_or_default();
+        std::fs::write(path, pem)
+            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    }
+    announce(flags, app.as_ref(), &secrets, &broker).map_err(Failure::failed)?;
     waiting.block_on(async {
         loop {
             tokio::select! {
@@ -190,6 +219,32 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     });
     summarise(&broker.stop(DRAIN));
     Ok(Exit::Success)
+}
+
+/// What is drawn for this start, and printed.
+struct Secrets {
+    /// Opens the JSON API, and gives an administrator's rights in the console.
+    admin: Option<Secret>,
+    /// Opens the console.
+    developer: Option<Secret>,
+}
+
+impl Secrets {
+    fn drawn(flags: &Flags) -> Result<Self, GenerateError> {
+        let is_wanted = flags.admin || flags.console.is_some();
+        Ok(Self {
+            admin: is_wanted.then(generate::passphrase).transpose()?,
+            developer: flags.console.map(|_| generate::passphrase()).transpose()?,
+        })
+    }
+
+    fn console(&self, flags: &Flags) -> Option<ConsoleConfig> {
+        Some(ConsoleConfig {
+            listen: flags.console?,
+            developer_secret: self.developer.clone()?,
+            admin_secret: self.admin.clone()?,
+        })
+    }
 }
 
 /// Describes the users that flags name, all of whom belong to the one app.
@@ -287,7 +342,7 @@ fn public_half(key: &PrivateKey) -> Result<PublicKey, Failure> {
 fn announce(
     flags: &Flags,
     app: Option<&AppRegistration>,
-    admin_secret: Option<&Secret>,
+    secrets: &Secrets,
     broker: &Broker,
 ) -> std::io::Result<()> {
     let mut out = stdout().lock();
@@ -299,7 +354,10 @@ fn announce(
             "enterprise_id": app.map(|app| &app.enterprise_id),
             "key_id": app.and_then(|app| app.keys.first()).map(|key| &key.kid),
             "registry": flags.registry,
-            "admin_secret": admin_secret.map(Secret::expose),
+            "certificate_pem": broker.certificate_pem(),
+            "admin_secret": secrets.admin.as_ref().map(Secret::expose),
+            "console_url": broker.console_url(),
+            "developer_secret": secrets.developer.as_ref().map(Secret::expose),
             "config": flags.app.as_ref().or(flags.write_config.as_ref()),
             "pid": std::process::id(),
             "worker_threads": broker.worker_threads(),
@@ -307,7 +365,16 @@ fn announce(
         writeln!(out, "{line}")?;
     } else {
         writeln!(out, "{}", broker.url())?;
-        if let Some(secret) = admin_secret {
+        if let Some(url) = broker.console_url() {
+            eprintln!("mintmark: the console is at {url}");
+            if flags.registry.is_none() {
+                eprintln!("mintmark: what is set up there lasts as long as the broker");
+            }
+        }
+        if let Some(secret) = &secrets.developer {
+            eprintln!("mintmark: the developer secret is {}", secret.expose());
+        }
+        if let Some(secret) = &secrets.admin {
             eprintln!("mintmark: the admin secret is {}", secret.expose());
         }
     }
@@ -323,6 +390,12 @@ fn summarise(stats: &Stats) {
         stats.requests,
         stats.connections
     );
+    if stats.handshake_errors > 0 {
+        eprintln!(
+            "mintmark: on {} connections no TLS was agreed",
+            stats.handshake_errors
+        );
+    }
     if stats.accept_errors > 0 {
         eprintln!(
             "mintmark: {} times no connection could be accepted; raise the limit of open files (ulimit -n)",

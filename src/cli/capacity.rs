@@ -42,6 +42,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "PER_S", default_value_t = 1e6)]
     limit: f64,
 
+    /// The seed of starts: another one asks again with other arrivals.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
     /// Shrink all times by this factor, to try a scenario out.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, hide = true)]
     shorten: f64,
@@ -69,9 +73,6 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         ));
     }
     let watch = SearchWatch::start();
-    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    let folder =
-        Folder::create(&flags.results, &format!("{now}-{}", plan.name)).map_err(Failure::failed)?;
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let mut progress = Progress::new();
     let prepared =
@@ -84,6 +85,10 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         &stop,
     )
     .map_err(Failure::failed)?;
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    // A folder that cannot be made is found out before the search, not after.
+    let folder = Folder::create(&flags.results, &format!("{now}-capacity-{}", plan.name))
+        .map_err(Failure::failed)?;
     let mut search = Search {
         start_per_s: flags.start,
         limit_per_s: flags.limit,
@@ -101,6 +106,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         objective,
         calibration: Some(calibration),
         stop: &stop,
+        seed: flags.seed,
         trials: 0,
     };
     if !flags.json {
@@ -128,6 +134,8 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     let run = folder.run();
     let found = SearchRecord {
         objective: objective.into(),
+        settings: serde_json::to_value(&search).map_err(Failure::failed)?,
+        seed: flags.seed,
         calibration,
         answer,
     };

@@ -96,6 +96,34 @@ pub(super) struct Flags {
     #[arg(long, value_name = "FILE")]
     trusted: Option<PathBuf>,
 
+    /// The client's certificate chain and key, in a PEM file.
+    #[arg(long, value_name = "FILE")]
+    client_certificate: Option<PathBuf>,
+
+    /// Begin every TLS session anew.
+    #[arg(long)]
+    no_resumption: bool,
+
+    /// A proxy on the way, as http://host:port.
+    #[arg(long, value_name = "URL", conflicts_with = "socket")]
+    proxy: Option<String>,
+
+    /// The environment variable that holds the proxy's name:password.
+    #[arg(long, value_name = "NAME", requires = "proxy")]
+    proxy_login_env: Option<String>,
+
+    /// Connect to a Unix socket in place of the URL's host.
+    #[arg(long, value_name = "FILE")]
+    socket: Option<PathBuf>,
+
+    /// Look the address up for each connection.
+    #[arg(long)]
+    resolve_each_time: bool,
+
+    /// The time-out of a whole request; that of each part is --timeout.
+    #[arg(long, value_name = "SPAN")]
+    whole_timeout: Option<Span>,
+
     /// Where assertions come from.
     #[arg(long, value_enum, default_value_t = Signs::Mint)]
     signing: Signs,
@@ -193,6 +221,8 @@ fn scenario(flags: &Flags) -> Scenario {
                 threads: None,
                 token_life: None,
                 rate_limit: None,
+                tls: None,
+                behaviour: None,
             }),
             url: flags.url.clone(),
             profile: flags.profile.clone(),
@@ -204,10 +234,12 @@ fn scenario(flags: &Flags) -> Scenario {
                 bits: None,
                 apps: None,
                 weights: None,
+                rotate: None,
             }),
             config: flags.config.clone(),
             passphrase_env: flags.passphrase_env.clone(),
             passphrase_file: None,
+            apps: Vec::new(),
         },
         signing: Signing {
             backend: flags.backend.clone(),
@@ -249,12 +281,20 @@ fn scenario(flags: &Flags) -> Scenario {
                 streams: flags.streams,
                 keep_alive: Some(!flags.no_keep_alive),
                 trusted: flags.trusted.clone(),
+                client: flags.client_certificate.clone(),
+                resumption: Some(!flags.no_resumption),
+                proxy: flags.proxy.clone(),
+                proxy_login_env: flags.proxy_login_env.clone(),
+                socket: flags.socket.clone(),
+                resolve_each_time: Some(flags.resolve_each_time),
+                whole_timeout: flags.whole_timeout,
                 ..Connecting::default()
             }),
             drop_after: flags.drop_after,
             count: None,
             retry: None,
             zipf: None,
+            cache: None,
             calibrate: Some(flags.calibrate),
             warm_up: Some(flags.warm_up),
             measure: flags.duration,

@@ -11,6 +11,7 @@ mod backends;
 mod bench;
 mod broker;
 mod broker_orders;
+mod broker_tls;
 mod capacity;
 mod load;
 mod report;

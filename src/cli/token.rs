@@ -43,6 +43,10 @@ pub(super) struct Flags {
     #[allow(clippy::option_option)]
     shared: Option<Option<PathBuf>>,
 
+    /// Ask for another token than the one in the file, which a server refused.
+    #[arg(long, requires = "shared")]
+    renew: bool,
+
     /// Print JSON with the token, its type and its lifetime.
     #[arg(long)]
     json: bool,
@@ -78,7 +82,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
             let folder = folder.ok_or_else(|| {
                 Failure::usage("there is no cache folder for this user, expected --shared=FOLDER")
             })?;
-            runtime.block_on(shared(&client, &bound.subject, &folder))?
+            runtime.block_on(shared(&client, &bound.subject, &folder, flags.renew))?
         }
     };
     let token = token.map_err(Failure::failed)?;
@@ -102,13 +106,17 @@ async fn shared(
     client: &Arc<Client>,
     subject: &Subject,
     folder: &Path,
+    renew: bool,
 ) -> Result<(Result<Arc<Token>, FetchError>, bool), Failure> {
     let shelf =
         Shelf::open(folder, client.endpoint(), Arc::clone(client)).map_err(Failure::usage)?;
+    let refused = renew
+        .then(|| shelf.peek(client.purpose(), subject))
+        .flatten();
     let wanted = Wanted {
         purpose: client.purpose(),
         subject,
-        other_than: None,
+        other_than: refused.as_deref(),
     };
     let token = crate::token::Source::fetch(&shelf, wanted).await;
     if let Some(fault) = shelf.take_fault() {

@@ -53,7 +53,9 @@ pub fn calibrate(
             count: None,
             drop_after: None,
             retries: None,
+            cache: None,
             socket: None,
+            proxy: None,
             signing: Mode::Inline,
             token_field: "access_token".to_owned(),
             ..plan.clone()

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::credential::SealedKey;
 use crate::record::{Habits, KeyHabit, Outcome, TokenHabit};
 use crate::signer::{Algorithm, Backend, PrivateKey, Signer};
-use crate::token::{App, Exchange, ExchangeError, Token};
+use crate::token::{App, Exchange, ExchangeError, SigningKey, Token};
 
 /// What the workers of a step share.
 pub struct Shared {
@@ -27,8 +27,9 @@ pub struct Shared {
     pub key: Arc<PrivateKey>,
     /// The backend that a worker hands its key to for every assertion.
     pub backend: Arc<dyn Backend>,
-    /// The key object that workers keep, or the mint that gathers for it.
-    pub signer: Arc<dyn Signer>,
+    /// The key that workers keep, with the mint that gathers for it, if one
+    /// does.
+    pub kept_key: SigningKey,
     /// The token endpoint.
     pub url: String,
     /// How long a request may take.
@@ -154,7 +155,17 @@ impl Writer {
         })
     }
 
+    /// Writes what is to be signed with the key that is kept.
+    pub(super) fn signing_input(&mut self, shared: &Shared, subject: &Subject) -> Vec<u8> {
+        let mut input = Vec::new();
+        self.builder
+            .write_signing_input(shared.clock.unix(), subject, &mut input);
+        input
+    }
+
     /// Writes a signed assertion, if the key can be had as the habit wants it.
+    ///
+    /// It blocks, also where a mint signs: a worker has its thread to itself.
     pub(super) fn sign(
         &mut self,
         shared: &Shared,
@@ -162,19 +173,23 @@ impl Writer {
         subject: &Subject,
     ) -> Option<&[u8]> {
         let algorithm = shared.app.algorithm();
+        let loaded;
         let signer = match habit {
-            KeyHabit::Reuse => Some(Arc::clone(&shared.signer)),
-            KeyHabit::ParsePerCall => load(&shared.key, &*shared.backend, algorithm),
-            KeyHabit::DecryptPerCall => shared
-                .sealed
-                .open()
-                .ok()
-                .and_then(|key| load(&key, &*shared.backend, algorithm)),
-        }?;
+            KeyHabit::Reuse => shared.kept_key.signer(),
+            KeyHabit::ParsePerCall => {
+                loaded = load(&shared.key, &*shared.backend, algorithm)?;
+                &*loaded
+            }
+            KeyHabit::DecryptPerCall => {
+                let key = shared.sealed.open().ok()?;
+                loaded = load(&key, &*shared.backend, algorithm)?;
+                &*loaded
+            }
+        };
         self.assertion.clear();
         let now = shared.clock.unix();
         self.builder
-            .write(now, subject, &*signer, &mut self.assertion)
+            .write(now, subject, signer, &mut self.assertion)
             .ok()?;
         Some(&self.assertion)
     }

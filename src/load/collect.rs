@@ -8,12 +8,18 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
-use super::tally::{Sets, SliceTally};
+use super::sets::Sets;
+use super::tally::SliceTally;
 use crate::record::{OpenSlice, OutcomeStages};
 
-/// The most slices that are kept apart. Estimates ask for thirty at least;
-/// twice as many would double the size of a long run's document.
-const MAX_SLICES: usize = 600;
+/// The most slices that are kept apart. Estimates ask for thirty at least, and
+/// half of these are left after neighbours were joined. A packed slice takes
+/// about 3 KiB: until a run has this many, its memory grows by so much with
+/// each, and not beyond.
+const MAX_SLICES: usize = 120;
+
+/// How many emptied sets of histograms are kept, of 2 MiB each.
+const MOST_SPARE: usize = 4;
 
 /// Gathers the slices of all threads.
 pub(super) struct Collector {
@@ -25,6 +31,10 @@ pub(super) struct Collector {
     /// Slices that some thread has not handed in yet.
     pending: BTreeMap<u64, Pending>,
     kept: Vec<OpenSlice>,
+    /// The slice that is being joined, with its beginning.
+    last: Option<(u64, Pending)>,
+    /// Emptied histograms.
+    spare: Vec<Sets>,
     pub totals: BTreeMap<String, Sets>,
     pub scheduled: u64,
 }
@@ -45,6 +55,8 @@ impl Collector {
             joined: 1,
             pending: BTreeMap::new(),
             kept: Vec::new(),
+            last: None,
+            spare: Vec::new(),
             totals: BTreeMap::new(),
             scheduled: 0,
         }
@@ -52,7 +64,8 @@ impl Collector {
 
     /// Takes a slice of one thread and gives its memory back.
     pub fn take(&mut self, mut slice: Box<SliceTally>, give_back: &Sender<Box<SliceTally>>) {
-        let pending = self.pending.entry(slice.index).or_default();
+        let index = slice.index;
+        let mut pending = self.pending.remove(&index).unwrap_or_default();
         pending.threads += 1;
         pending.scheduled += slice.scheduled;
         self.scheduled += slice.scheduled;
@@ -60,56 +73,93 @@ impl Collector {
             if sets.response.count() == 0 {
                 continue;
             }
-            add(&mut pending.outcomes, name, sets);
-            add(&mut self.totals, name, sets);
+            add(&mut pending.outcomes, &mut self.spare, name, sets);
+            add(&mut self.totals, &mut self.spare, name, sets);
         }
-        let is_whole = pending.threads == self.threads;
-        let index = slice.index;
         slice.reset();
         // The thread may have ended.
         let _ = give_back.send(slice);
-        if is_whole && let Some(whole) = self.pending.remove(&index) {
-            self.keep(index, &whole);
+        if pending.threads == self.threads {
+            self.keep(index, pending);
+        } else {
+            self.pending.insert(index, pending);
         }
     }
 
     /// Returns all slices, those included that some thread never reached.
     pub fn finish(mut self) -> (Vec<OpenSlice>, BTreeMap<String, Sets>, u64) {
         for (index, pending) in std::mem::take(&mut self.pending) {
-            self.keep(index, &pending);
+            self.keep(index, pending);
         }
+        self.pack_last();
         self.kept.sort_by_key(|slice| slice.start_ns);
         (self.kept, self.totals, self.scheduled)
     }
 
-    fn keep(&mut self, index: u64, slice: &Pending) {
-        let length_ns = self.slice_ns * self.joined;
-        let start_ns = index / self.joined * length_ns;
-        match self
-            .kept
-            .iter_mut()
-            .rev()
-            .find(|kept| kept.start_ns == start_ns)
-        {
-            Some(kept) => {
-                kept.scheduled += slice.scheduled;
-                for (name, sets) in &slice.outcomes {
-                    join(&mut kept.outcomes, name, sets);
-                }
-            }
-            None => self.kept.push(OpenSlice {
-                start_ns,
-                length_ns,
-                scheduled: slice.scheduled,
-                outcomes: slice
-                    .outcomes
-                    .iter()
-                    .map(|(name, sets)| packed(name, sets))
-                    .collect(),
-            }),
+    /// Adds a slice to the one that is being joined, if it belongs to it.
+    fn keep(&mut self, index: u64, slice: Pending) {
+        let mut start_ns = self.start_of(index);
+        if self.last.as_ref().is_some_and(|last| last.0 != start_ns) {
+            self.pack_last();
+            // Slices may have become longer.
+            start_ns = self.start_of(index);
         }
+        // A straggler belongs to one that was packed already.
+        if let Some(kept) = self.kept.iter_mut().rev().find(|s| s.start_ns == start_ns) {
+            kept.scheduled += slice.scheduled;
+            for (name, sets) in &slice.outcomes {
+                join(&mut kept.outcomes, name, sets);
+            }
+            self.recycle(slice);
+            return;
+        }
+        match &mut self.last {
+            Some((_, last)) => {
+                last.scheduled += slice.scheduled;
+                for (name, sets) in &slice.outcomes {
+                    add(&mut last.outcomes, &mut self.spare, name, sets);
+                }
+                self.recycle(slice);
+            }
+            None => self.last = Some((start_ns, slice)),
+        }
+    }
+
+    /// Returns where the joined slice begins that holds slice `index`.
+    fn start_of(&self, index: u64) -> u64 {
+        index / self.joined * self.joined * self.slice_ns
+    }
+
+    /// Packs the slice that was being joined.
+    fn pack_last(&mut self) {
+        let Some((start_ns, slice)) = self.last.take() else {
+            return;
+        };
+        self.kept.push(OpenSlice {
+            start_ns,
+            length_ns: self.slice_ns * self.joined,
+            scheduled: slice.scheduled,
+            outcomes: slice
+                .outcomes
+                .iter()
+                .map(|(name, sets)| packed(name, sets))
+                .collect(),
+        });
+        self.recycle(slice);
         if self.kept.len() > self.most_slices {
             self.join_neighbours();
+        }
+    }
+
+    /// Keeps the memory of histograms that have served. Asking the system for
+    /// it anew with each slice would tear holes between the packed ones, and
+    /// memory would creep.
+    fn recycle(&mut self, slice: Pending) {
+        for (_, mut sets) in slice.outcomes {
+            if self.spare.len() < MOST_SPARE {
+                sets.clear();
+                self.spare.push(sets);
+            }
         }
     }
 
@@ -134,12 +184,13 @@ impl Collector {
     }
 }
 
-fn add(sums: &mut BTreeMap<String, Sets>, name: &str, sets: &Sets) {
-    match sums.get_mut(name) {
-        Some(sum) => sum.add(sets),
-        None => {
-            sums.insert(name.to_owned(), sets.clone());
-        }
+fn add(sums: &mut BTreeMap<String, Sets>, spare: &mut Vec<Sets>, name: &str, sets: &Sets) {
+    if let Some(sum) = sums.get_mut(name) {
+        sum.add(sets);
+    } else {
+        let mut own = spare.pop().unwrap_or_default();
+        own.add(sets);
+        sums.insert(name.to_owned(), own);
     }
 }
 

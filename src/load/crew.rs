@@ -9,24 +9,28 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::thread::gettid;
+use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 
 use super::arrival::Starts;
-use super::assertions::{MintError, Source, Writer};
+use super::assertions::{MintError, Source};
+use super::cached::Caching;
 use super::lane::{Lane, Queue, Work};
 use super::open::OpenError;
 use super::open_plan::{Model, OpenPlan};
 use super::pacer::{Pacer, now_ns};
 use super::population::Population;
 use super::recorder::{Live, as_ns};
-use super::tally::{Journey, SliceTally, Sums, Tally};
+use super::sets::{Journey, Sums};
+use super::tally::{SliceTally, Tally};
 use super::transport::hyper::{Hyper, SharedH2};
 use super::transport::lean::Lean;
 use super::transport::reqwest::Reqwest;
 use super::transport::{AnyTransport, Connector, Endpoint, Kind, Reading};
-use crate::oauth::profile::Delivery;
-use crate::token::Exchange;
+use super::turn::Turn;
+use super::writer::Writer;
+use crate::record::RetryFacts;
 
 /// What all threads of a load share.
 pub(super) struct Shared<'a> {
@@ -45,6 +49,7 @@ pub(super) struct LaneParts {
     pub source: Source,
     pub live: Arc<Live>,
     pub tally: Tally,
+    pub caching: Option<Arc<Caching>>,
 }
 
 /// What a thread hands over at its end, besides its slices.
@@ -54,6 +59,8 @@ pub(super) struct LaneResult {
     pub journey: Journey,
     pub signed: u64,
     pub under_runs: u64,
+    pub retries: RetryFacts,
+    pub ways: [u64; 3],
 }
 
 impl LaneResult {
@@ -62,6 +69,10 @@ impl LaneResult {
         self.journey.add(&other.journey);
         self.signed += other.signed;
         self.under_runs += other.under_runs;
+        self.retries.add(other.retries);
+        for (own, other) in self.ways.iter_mut().zip(other.ways) {
+            *own += other;
+        }
     }
 }
 
@@ -71,7 +82,7 @@ impl LaneParts {
     pub fn run(self, shared: Shared<'_>) -> Result<LaneResult, OpenError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build();
+            .build_local(LocalOptions::default());
         let begun = runtime.map_err(OpenError::Runtime).and_then(|runtime| {
             // Timers and transports want to be made within their runtime.
             let inside = runtime.enter();
@@ -93,8 +104,7 @@ impl LaneParts {
         let mut signals = shared.signals;
         let plan = shared.plan;
         let population = Arc::clone(shared.population);
-        let local = LocalSet::new();
-        local.block_on(&runtime, async move {
+        runtime.block_on(async move {
             let Some(origin_ns) = start_of(&mut signals).await else {
                 return Ok(LaneResult::default());
             };
@@ -108,6 +118,9 @@ impl LaneParts {
                     Work::Closed {
                         next: self.number as u64,
                         step: self.threads as u64,
+                        left: plan.count.map_or(u64::MAX, |count| {
+                            share_of(count, self.number as u64, self.threads as u64)
+                        }),
                     },
                     *think,
                 ),
@@ -119,10 +132,11 @@ impl LaneParts {
                 think,
                 retries: plan.retries,
                 queue: Queue::new(work, ends_ns).into(),
-                source: self.source.into(),
+                source: Turn::new(self.source),
                 again: again.into(),
                 tally: self.tally.into(),
                 live: self.live,
+                caching: self.caching,
             });
             // A closed loop begins with the schedule as well.
             pacer
@@ -173,6 +187,8 @@ impl LaneParts {
                 journey: tally.journey.clone(),
                 signed: tally.signed,
                 under_runs: tally.under_runs,
+                retries: tally.retries,
+                ways: tally.ways,
             })
         })
     }
@@ -186,6 +202,21 @@ impl LaneParts {
             .count();
         let mut endpoint = Endpoint::of(shared.url)?;
         endpoint.socket.clone_from(&plan.socket);
+        endpoint.proxy.clone_from(&plan.proxy);
+        let reading = Reading::of(&plan.token_field);
+        let kept = plan.is_kept;
+        if plan.transport == Kind::Reqwest {
+            let client = Reqwest::new(
+                &endpoint,
+                &plan.tls,
+                plan.limits,
+                plan.resolves_each_time,
+                kept,
+                reading,
+            )?;
+            let one = || AnyTransport::Reqwest(Box::new(client.clone()));
+            return Ok((0..connections).map(|_| one()).collect());
+        }
         let protocols: &[&[u8]] = match plan.transport {
             Kind::HyperH2 => &[b"h2"],
             _ => &[b"http/1.1"],
@@ -197,44 +228,26 @@ impl LaneParts {
             plan.limits,
             plan.resolves_each_time,
         )?);
-        let reading = Reading::of(&plan.token_field);
-        let kept = plan.is_kept;
         let mut transports = Vec::new();
-        let exchange = match plan.transport {
-            Kind::Reqwest => {
-                let [only] = shared.population.members() else {
-                    return Err(OpenError::ReqwestApps);
-                };
-                if only.app.form().delivery() == Delivery::Bearer {
-                    return Err(OpenError::ReqwestBearer);
-                }
-                let whole = plan.limits.first_byte + plan.limits.body;
-                Some(Exchange::new(shared.url, only.app.form().clone(), whole)?)
-            }
-            _ => None,
-        };
         for _ in 0..connections {
             let (connector, reading) = (Rc::clone(&connector), reading.clone());
-            match (plan.transport, &exchange) {
-                (Kind::Hyper, _) => transports.push(AnyTransport::Hyper(Box::new(Hyper::h1(
+            match plan.transport {
+                Kind::Hyper => transports.push(AnyTransport::Hyper(Box::new(Hyper::h1(
                     connector, reading, kept,
                 )))),
-                (Kind::HyperH2, _) => {
+                Kind::HyperH2 => {
                     let shared = SharedH2::default();
                     transports.extend((0..plan.streams.max(1)).map(|_| {
                         AnyTransport::Hyper(Box::new(Hyper::h2(
                             Rc::clone(&connector),
                             reading.clone(),
-                            Rc::clone(&shared),
+                            shared.clone(),
                         )))
                     }));
                 }
-                (Kind::Reqwest, Some(exchange)) => transports.push(AnyTransport::Reqwest(
-                    Box::new(Reqwest::new(exchange.clone())),
-                )),
-                _ => transports.push(AnyTransport::Lean(Box::new(Lean::new(
-                    connector, reading, kept,
-                )))),
+                Kind::Lean | Kind::Reqwest => transports.push(AnyTransport::Lean(Box::new(
+                    Lean::new(connector, reading, kept),
+                ))),
             }
         }
         Ok(transports)
@@ -254,10 +267,19 @@ pub(super) enum Signal {
     GiveUp,
 }
 
+/// Deals `count` out to `threads` in turn; returns what thread `number` gets.
+fn share_of(count: u64, number: u64, threads: u64) -> u64 {
+    count / threads + u64::from(number < count % threads)
+}
+
+/// Returns when the schedule begins; `None` if it was over before.
 async fn start_of(signals: &mut watch::Receiver<Signal>) -> Option<u64> {
     loop {
-        if let Signal::Start(origin_ns) = *signals.borrow_and_update() {
-            return Some(origin_ns);
+        match *signals.borrow_and_update() {
+            Signal::Start(origin_ns) => return Some(origin_ns),
+            // Whoever is slow to look sees the last signal alone.
+            Signal::Finish(_) | Signal::GiveUp => return None,
+            Signal::Wait => {}
         }
         signals.changed().await.ok()?;
     }

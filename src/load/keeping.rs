@@ -105,6 +105,12 @@ impl Kept {
         )
     }
 
+    /// Returns how many calls waited for the fetch of another so far.
+    #[must_use]
+    pub fn waits(&self) -> u64 {
+        self.cache.metrics().waits
+    }
+
     /// Returns how tokens were fetched so far.
     #[must_use]
     pub fn herds(&self) -> Herds {
@@ -142,6 +148,20 @@ pub(super) struct Apart {
     counts: Arc<Counts>,
 }
 
+impl Apart {
+    /// Writes a signed assertion. Several are fetched on one thread, which a
+    /// mint must not block.
+    async fn assertion(&self, subject: &Subject) -> Option<Vec<u8>> {
+        let shared = &self.shared;
+        if self.key == KeyHabit::Reuse {
+            let input = self.writer.lock().signing_input(shared, subject);
+            return shared.kept_key.complete(input).await.ok();
+        }
+        let mut writer = self.writer.lock();
+        Some(writer.sign(shared, self.key, subject)?.to_vec())
+    }
+}
+
 #[derive(Default)]
 struct Counts {
     signed: AtomicU64,
@@ -153,12 +173,9 @@ impl Source for Apart {
 
     async fn fetch(&self, wanted: Wanted<'_>) -> Result<Arc<Token>, Failed> {
         let _member = self.herds.join(wanted.subject);
-        let assertion = {
-            let mut writer = self.writer.lock();
-            let assertion = writer.sign(&self.shared, self.key, wanted.subject);
-            self.counts.signed.fetch_add(1, Ordering::Relaxed);
-            assertion.ok_or(Failed(Outcome::Client))?.to_vec()
-        };
+        let assertion = self.assertion(wanted.subject).await;
+        self.counts.signed.fetch_add(1, Ordering::Relaxed);
+        let assertion = assertion.ok_or(Failed(Outcome::Client))?;
         self.counts.sent.fetch_add(1, Ordering::Relaxed);
         let answer = self.exchange.send(&assertion).await;
         answer.token.ok_or(Failed(answer.outcome))

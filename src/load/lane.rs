@@ -11,18 +11,20 @@ use std::future::poll_fn;
 use std::iter::Peekable;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::arrival::{Start, Starts};
-use super::assertions::{Made, Source, Writer};
-use super::open::Retries;
+use super::assertions::Source;
+use super::cached::Caching;
 use super::pacer::{Pacer, now_ns};
 use super::population::Population;
 use super::recorder::Live;
+use super::retry::{Retries, Tried};
 use super::tally::{Parts, Tally};
-use super::transport::{AnyTransport, Reply, Transport};
+use super::transport::AnyTransport;
+use super::turn::Turn;
+use super::writer::Writer;
 use crate::record::Outcome;
 
 /// The longest pause of a connection before it tries an endpoint again that it
@@ -37,8 +39,10 @@ pub(super) struct Lane {
     pub drop_after: Option<Duration>,
     pub think: Duration,
     pub retries: Option<Retries>,
+    /// The tokens that are kept, if the load keeps any.
+    pub caching: Option<Arc<Caching>>,
     pub queue: RefCell<Queue>,
-    pub source: tokio::sync::Mutex<Source>,
+    pub source: Turn<Source>,
     /// Signs for retries, whatever the source is.
     pub again: RefCell<Writer>,
     pub tally: RefCell<Tally>,
@@ -52,6 +56,8 @@ pub(super) struct Queue {
     ends_ns: u64,
     ready: VecDeque<Job>,
     idle: VecDeque<Rc<Seat>>,
+    /// Requests that rest before another attempt.
+    pub resting: usize,
 }
 
 /// Where starts come from.
@@ -59,14 +65,20 @@ pub(super) enum Work {
     /// They are due at given times, in nanoseconds from the beginning.
     Scheduled(Box<Peekable<Starts>>),
     /// They are due when a connection is free: the closed model.
-    Closed { next: u64, step: u64 },
+    Closed {
+        next: u64,
+        step: u64,
+        /// Requests still to come, of those that count.
+        left: u64,
+    },
 }
 
 /// A request that is due.
-#[derive(Clone, Copy, Debug)]
-struct Job {
-    start: Start,
-    observed_ns: u64,
+pub(super) struct Job {
+    pub start: Start,
+    pub observed_ns: u64,
+    /// What earlier attempts came to, if there were any.
+    pub tried: Option<Box<Tried>>,
 }
 
 /// Where a free connection waits.
@@ -83,7 +95,29 @@ impl Queue {
             ends_ns,
             ready: VecDeque::new(),
             idle: VecDeque::new(),
+            resting: 0,
         }
+    }
+
+    /// Gives a request to the connection that has been free for longest.
+    pub fn give(&mut self, job: Job) {
+        match self.idle.pop_front() {
+            Some(seat) => {
+                seat.job.set(Some(job));
+                seat.wake();
+            }
+            None => self.ready.push_back(job),
+        }
+    }
+
+    /// Is there nothing more to come?
+    pub fn is_over(&mut self) -> bool {
+        self.resting == 0 && self.next_due().is_none()
+    }
+
+    /// Do requests start on a schedule?
+    pub fn is_scheduled(&self) -> bool {
+        matches!(self.work, Work::Scheduled(_))
     }
 
     /// Returns when the next start is due, in nanoseconds from the beginning.
@@ -97,7 +131,7 @@ impl Queue {
         }
     }
 
-    fn wake_idle(&mut self) {
+    pub fn wake_idle(&mut self) {
         for seat in self.idle.drain(..) {
             seat.wake();
         }
@@ -129,6 +163,7 @@ impl Lane {
             let job = Job {
                 start,
                 observed_ns: now,
+                tried: None,
             };
             match queue.idle.pop_front() {
                 Some(seat) => {
@@ -149,7 +184,10 @@ impl Lane {
         loop {
             let next = self.queue.borrow_mut().next_due();
             let Some(due) = next else {
-                self.queue.borrow_mut().wake_idle();
+                let mut queue = self.queue.borrow_mut();
+                if queue.is_over() {
+                    queue.wake_idle();
+                }
                 return Ok(());
             };
             let at = self.origin_ns + due;
@@ -173,29 +211,29 @@ impl Lane {
     }
 
     /// Sends over one connection until there is nothing more to send.
-    pub async fn serve(&self, mut transport: AnyTransport) {
+    pub async fn serve(self: Rc<Self>, mut transport: AnyTransport) {
         let seat = Rc::new(Seat::default());
         let mut failures = 0_u32;
         while let Some(job) = poll_fn(|cx| self.poll_next(&seat, cx)).await {
-            let due_ns = self.origin_ns + job.start.due_ns;
-            let late = now_ns().saturating_sub(due_ns);
-            if self
-                .drop_after
-                .is_some_and(|limit| u128::from(late) > limit.as_nanos())
-            {
-                self.source.lock().await.discard(job.start.index);
+            if let Some(late) = self.too_late(&job) {
+                self.discard(job.start.index).await;
                 self.record(
                     &job,
                     &Outcome::Dropped,
                     &Parts {
                         response: late,
-                        generator_lag: job.observed_ns.saturating_sub(due_ns),
+                        generator_lag: job
+                            .observed_ns
+                            .saturating_sub(self.origin_ns + job.start.due_ns),
                         ..Parts::default()
                     },
                 );
                 continue;
             }
-            let outcome = self.call(&job, &mut transport).await;
+            let outcome = match &self.caching {
+                Some(caching) => self.call_through(caching, &job, &mut transport).await,
+                None => self.call(job, &mut transport).await,
+            };
             if outcome.is_unreachable() {
                 failures += 1;
                 // The first failure may be a connection that had grown old.
@@ -212,6 +250,13 @@ impl Lane {
         }
     }
 
+    /// Returns how late a request is that is to be given up for it.
+    fn too_late(&self, job: &Job) -> Option<u64> {
+        let limit = self.drop_after.filter(|_| job.tried.is_none())?;
+        let late = now_ns().saturating_sub(self.origin_ns + job.start.due_ns);
+        (u128::from(late) > limit.as_nanos()).then_some(late)
+    }
+
     fn poll_next(&self, seat: &Rc<Seat>, cx: &mut Context<'_>) -> Poll<Option<Job>> {
         if let Some(job) = seat.job.take() {
             return Poll::Ready(Some(job));
@@ -223,11 +268,12 @@ impl Lane {
             return Poll::Ready(Some(job));
         }
         let ends_ns = queue.ends_ns;
-        if let Work::Closed { next, step } = &mut queue.work {
+        if let Work::Closed { next, step, left } = &mut queue.work {
             let due_ns = now.saturating_sub(self.origin_ns);
-            if due_ns >= ends_ns {
+            if due_ns >= ends_ns || *left == 0 {
                 return Poll::Ready(None);
             }
+            *left -= u64::from(self.tally.borrow().counts(due_ns));
             let start = Start {
                 index: *next,
                 due_ns,
@@ -237,9 +283,10 @@ impl Lane {
             return Poll::Ready(Some(Job {
                 start,
                 observed_ns: now,
+                tried: None,
             }));
         }
-        if queue.next_due().is_none() {
+        if queue.is_over() {
             return Poll::Ready(None);
         }
         let has_waited = seat
@@ -251,121 +298,5 @@ impl Lane {
             queue.idle.push_back(Rc::clone(seat));
         }
         Poll::Pending
-    }
-
-    /// Makes one request, with its retries if there are to be any, and counts it.
-    async fn call(&self, job: &Job, transport: &mut AnyTransport) -> Outcome {
-        let (made, signing_wait, is_under_run) = self.assertion(&job.start).await;
-        let mut signing = made.signing_ns;
-        let (member, _) = self.population.pick(job.start.index);
-        let form = self.population.members()[member].app.form();
-        let mut text = made.text;
-        let mut first_sent = None;
-        let mut attempt = 1;
-        let reply = loop {
-            if text.is_empty() {
-                let now = now_ns();
-                break Reply::of_client(now);
-            }
-            let reply = transport.exchange(form, &text).await;
-            first_sent.get_or_insert(reply.timings.sent_ns);
-            let Some(pause) = self.pause_before(attempt + 1, &reply) else {
-                break reply;
-            };
-            tokio::time::sleep(pause).await;
-            attempt += 1;
-            let again = self
-                .again
-                .borrow_mut()
-                .write(&job.start, self.origin_ns, &self.population);
-            signing += again.signing_ns;
-            text = again.text;
-        };
-        let due_ns = self.origin_ns + job.start.due_ns;
-        let timings = &reply.timings;
-        let sent = first_sent.unwrap_or(timings.sent_ns);
-        let done = timings.done_ns;
-        self.record(
-            job,
-            &reply.outcome,
-            &Parts {
-                response: done.saturating_sub(due_ns),
-                service: done.saturating_sub(sent),
-                generator_lag: job.observed_ns.saturating_sub(due_ns),
-                connection_wait: sent
-                    .saturating_sub(job.observed_ns)
-                    .saturating_sub(signing_wait.unwrap_or_default()),
-                receive_lag: timings.receive_lag_ns,
-                // A repeated assertion was signed for another request.
-                signing: (signing > 0).then_some(signing),
-                signing_wait,
-                is_under_run,
-                first_byte: timings
-                    .first_byte_ns
-                    .map(|at| at.saturating_sub(timings.sent_ns)),
-                body: timings.first_byte_ns.map(|at| done.saturating_sub(at)),
-                opened: timings.opened,
-            },
-        );
-        reply.outcome
-    }
-
-    /// Returns the assertion, how long it had to be waited for, and whether
-    /// that was because a ring was empty. What was signed on this thread
-    /// counts as waiting too.
-    async fn assertion(&self, start: &Start) -> (Made, Option<u64>, bool) {
-        let begun = now_ns();
-        let mut source = match self.source.try_lock() {
-            Ok(source) => source,
-            Err(_) => self.source.lock().await,
-        };
-        let taken = source.take(start, self.origin_ns, &self.population);
-        match (&*source, taken) {
-            (Source::Inline(_) | Source::Repeat { .. }, Some(made)) => {
-                let wait = made.signing_ns;
-                (made, (wait > 0).then_some(wait), false)
-            }
-            (_, Some(made)) => (made, None, false),
-            (_, None) => {
-                let made = source.wait(start.index).await;
-                (made, Some(now_ns() - begun), true)
-            }
-        }
-    }
-
-    /// Says how long to wait before attempt number `next`, if there is to be
-    /// one.
-    fn pause_before(&self, next: u32, reply: &Reply) -> Option<Duration> {
-        let retries = self.retries.as_ref()?;
-        let is_worth_it = match &reply.outcome {
-            Outcome::Answered | Outcome::Client | Outcome::Malformed | Outcome::TokenMissing => {
-                false
-            }
-            Outcome::OAuth { status, .. } | Outcome::Status(status) => {
-                *status == 429 || *status >= 500
-            }
-            _ => true,
-        };
-        if !is_worth_it || next > retries.attempts {
-            return None;
-        }
-        let own = retries.first_pause * 2_u32.saturating_pow(next.saturating_sub(2));
-        let asked = reply
-            .retry_after
-            .filter(|_| retries.honours_retry_after)
-            .unwrap_or(own);
-        (asked <= retries.longest_pause).then_some(asked)
-    }
-
-    fn record(&self, job: &Job, outcome: &Outcome, parts: &Parts) {
-        let counter = if outcome.is_answered() {
-            &self.live.answered
-        } else {
-            &self.live.failed
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        self.tally
-            .borrow_mut()
-            .record(job.start.due_ns, outcome, parts);
     }
 }

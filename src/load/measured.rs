@@ -8,10 +8,11 @@ use super::collect::Collector;
 use super::crew::LaneResult;
 use super::open::OpenMeasured;
 use super::open_plan::{Model, OpenPlan};
+use super::sets::{Sets, Sums};
 use super::supervise::Watched;
-use super::tally::{Sets, Sums};
 use crate::record::{
-    Accounts, Blame, Histogram, Latencies, OpenSlice, OutcomeStages, Packed, SigningFacts,
+    Accounts, Blame, CacheFacts, Histogram, Latencies, OpenSlice, Outcome, OutcomeStages, Packed,
+    SigningFacts,
 };
 
 /// Puts together what all threads measured.
@@ -39,6 +40,10 @@ pub(super) fn measured(
                 latencies.exchange.add(&sets.service);
                 lanes.journey.pack_into(&mut stages);
             }
+            name if Outcome::is_name_of_token(name) => {
+                accounts.answered += count;
+                latencies.response.add(&sets.response);
+            }
             "dropped" => accounts.dropped += count,
             _ => {
                 accounts.failed += count;
@@ -65,6 +70,7 @@ pub(super) fn measured(
         sent_per_s: sent_in_time(&slices, &totals, scheduled) / seconds,
         slices,
         blame: blame(lanes.sums),
+        opened: lanes.journey.opened,
         signing: SigningFacts {
             mode: match plan.signing {
                 Mode::Inline => "inline",
@@ -81,6 +87,16 @@ pub(super) fn measured(
             signed: lanes.signed,
             under_runs: lanes.under_runs,
         },
+        retries: plan.retries.map(|_| lanes.retries),
+        cache: plan.cache.map(|cache| {
+            let [found, joined, fetched] = lanes.ways;
+            CacheFacts {
+                wanted_hit_ratio: cache.hits,
+                found,
+                joined,
+                fetched,
+            }
+        }),
         health: watched.health,
         latencies,
         cpu: watched.cpu,

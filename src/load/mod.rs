@@ -13,6 +13,7 @@
 //! |---|---|
 //! | [`arrival`], [`pacer`] | when a request is due, and how a thread wakes up for it |
 //! | [`population`], [`assertions`] | whose token is asked for, and where the assertion comes from |
+//! | [`CachePlan`], [`open::Retries`] | whether a token is kept, and a failure repeated |
 //! | [`transport`] | how it travels |
 //! | `lane`, `tally`, `collect` | how a thread sends, counts, and hands over |
 //! | [`verdict`], [`calibrate`] | whether to believe it, and what this machine can do |
@@ -21,6 +22,7 @@
 
 pub mod arrival;
 pub mod assertions;
+mod cached;
 pub mod calibrate;
 pub mod caller;
 mod closed;
@@ -30,6 +32,7 @@ mod health;
 pub mod keeping;
 mod lane;
 mod measured;
+mod mint;
 pub mod objective;
 pub mod open;
 mod open_plan;
@@ -37,14 +40,21 @@ pub mod pacer;
 pub mod population;
 mod prepare;
 mod recorder;
+mod request;
+mod retry;
+mod ring;
+mod sets;
 mod supervise;
 mod tally;
 pub mod transport;
+mod turn;
 pub mod verdict;
+mod writer;
 
 use std::future::Future;
 use std::time::Duration;
 
+pub use self::cached::{Ages, CachePlan};
 pub use self::closed::{ClosedPlan, LoadError, Measured, OtherThreads, Progress, run_closed};
 pub use self::open::{OpenMeasured, OpenPlan, run_open};
 use crate::record::Outcome;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::OpenSlice;
+pub use crate::record::search::Counts;
+use crate::record::{OpenSlice, Outcome};
 use crate::units::{Shown, Span};
 
 /// What is wanted of an endpoint.
@@ -27,17 +28,6 @@ pub struct Objective {
 
 /// The share of failed requests that is accepted unless told otherwise.
 const USUAL_ERRORS: f64 = 0.001;
-
-/// Counts of one slice, as far as an objective asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Requests that were due.
-    pub requests: u64,
-    /// Those that took too long, failed or had not ended.
-    pub over: u64,
-    /// Those that failed.
-    pub failed: u64,
-}
 
 impl Objective {
     /// Makes an objective of a quantile and its limit, with the usual errors.
@@ -66,7 +56,7 @@ impl Objective {
         let mut ended = 0;
         for of in &slice.outcomes {
             ended += of.count;
-            if of.outcome == "answered" {
+            if Outcome::is_name_of_token(&of.outcome) {
                 counts.over += of.stages.response.open().count_above(self.limit);
             } else {
                 counts.over += of.count;

@@ -16,24 +16,26 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Progress;
-use super::assertions::{Mint, MintError};
+use super::assertions::MintError;
+use super::cached::Caching;
 use super::collect::Collector;
 use super::crew::{LaneParts, LaneResult, Numbered, Shared, Signal};
 use super::measured::measured;
 pub use super::measured::merged;
-pub use super::open_plan::{Model, OpenPlan, Retries};
+use super::mint::Mint;
+pub use super::open_plan::{Model, OpenPlan};
 use super::pacer::now_ns;
 use super::population::Population;
 use super::prepare::{Prepared, RUN_UP, lanes_of};
 use super::recorder::{Live, as_ns};
+pub use super::retry::Retries;
 use super::supervise::Watch;
 use super::tally::Tally;
 use super::transport::ConnectorError;
 use crate::record::{
-    Accounts, Blame, CpuTime, GeneratorHealth, Latencies, OpenSlice, OutcomeStages, Phases,
-    SigningFacts,
+    Accounts, Blame, CacheFacts, ConnectionFacts, CpuTime, GeneratorHealth, Latencies, OpenSlice,
+    OutcomeStages, Phases, RetryFacts, SigningFacts,
 };
-use crate::token::ExchangeError;
 
 /// The longest wait for the last requests of a run that somebody stopped.
 const STOPPED_DRAIN: Duration = Duration::from_secs(2);
@@ -51,8 +53,14 @@ pub struct OpenMeasured {
     pub slices: Vec<OpenSlice>,
     /// Whose fault the time was.
     pub blame: Blame,
+    /// What was opened on the way.
+    pub opened: ConnectionFacts,
     /// How assertions came to be.
     pub signing: SigningFacts,
+    /// What repeating failed requests came to, if they were to be repeated.
+    pub retries: Option<RetryFacts>,
+    /// What was found in the cache, if the load kept tokens.
+    pub cache: Option<CacheFacts>,
     /// What the threads went through.
     pub health: GeneratorHealth,
     /// Latencies as every step has them.
@@ -86,6 +94,9 @@ pub fn run_open(
 ) -> Result<OpenMeasured, OpenError> {
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let lanes = lanes_of(plan, threads);
+    let caching = plan
+        .cache
+        .map(|cache| Arc::new(Caching::new(cache, population)));
     let ready = Prepared::new(plan, population, &lanes)?;
     let live: Vec<Arc<Live>> = (0..threads).map(|_| Arc::default()).collect();
     let (signals, listening) = watch::channel(Signal::Wait);
@@ -112,6 +123,7 @@ pub fn run_open(
                 starts: starts.clone(),
                 source,
                 live: Arc::clone(&live[number]),
+                caching: caching.clone(),
                 tally: Tally::new(
                     plan.warm_up,
                     plan.slice,
@@ -151,7 +163,11 @@ pub fn run_open(
             broker_tids,
             stop,
         }
-        .pass(&mut tell, || gather(&mut collector));
+        .pass(
+            &mut tell,
+            || gather(&mut collector),
+            || running.iter().all(thread::ScopedJoinHandle::is_finished),
+        );
         let ended_ns = now_ns();
         if watched.was_stopped {
             let _ = signals.send(Signal::Finish(ended_ns));
@@ -190,21 +206,15 @@ pub enum OpenError {
     /// The endpoint cannot be connected to.
     #[error("the endpoint cannot be used")]
     Connector(#[from] ConnectorError),
-    /// The endpoint cannot be called.
-    #[error("the endpoint cannot be called")]
-    Exchange(#[from] ExchangeError),
     /// Nothing can be signed.
     #[error("nothing can be signed")]
     Mint(#[from] MintError),
     /// Pre-minting needs to know how much.
     #[error("a closed loop has no schedule to mint for, expected the signing mode inline or mint")]
     PremintedClosed,
-    /// One client serves one app.
-    #[error("the transport reqwest serves one app, expected lean or hyper for several")]
-    ReqwestApps,
-    /// The token client sends forms.
-    #[error("the transport reqwest sends forms, expected lean or hyper for a bearer")]
-    ReqwestBearer,
+    /// What was signed before the load outlives the key of its time.
+    #[error("kept tokens go with the signing modes inline and mint only")]
+    CacheNeedsFresh,
     /// A thread died, which is a defect of this program.
     #[error("a thread of the load panicked; please report it with the scenario")]
     Panic,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::arrival::Arrival;
 use super::assertions::Mode;
-use super::transport::{Kind, Limits, Tls};
+use super::cached::CachePlan;
+use super::retry::Retries;
+use super::transport::{Kind, Limits, Proxy, Tls};
 
 /// When requests start.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,20 +18,6 @@ pub enum Model {
         /// The pause between an answer and the next request.
         think: Duration,
     },
-}
-
-/// When a failed request is repeated. A load test counts failures; repeating
-/// them is part of what is simulated, if at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retries {
-    /// Attempts in all.
-    pub attempts: u32,
-    /// The first pause; each further one is twice as long.
-    pub first_pause: Duration,
-    /// The longest pause; a server that asks for more ends the request.
-    pub longest_pause: Duration,
-    /// Is the server's `Retry-After` honoured?
-    pub honours_retry_after: bool,
 }
 
 /// A load.
@@ -53,6 +41,8 @@ pub struct OpenPlan {
     pub resolves_each_time: bool,
     /// A Unix socket in place of the URL's host.
     pub socket: Option<std::path::PathBuf>,
+    /// A proxy between here and the endpoint.
+    pub proxy: Option<Proxy>,
     /// The time-outs of the parts of a request.
     pub limits: Limits,
     /// The member of an answer that holds the token.
@@ -75,6 +65,8 @@ pub struct OpenPlan {
     pub signing_threads: usize,
     /// When a failed request is repeated.
     pub retries: Option<Retries>,
+    /// How tokens are kept; every call asks the endpoint if they are not.
+    pub cache: Option<CachePlan>,
 }
 
 impl OpenPlan {
@@ -93,6 +85,7 @@ impl OpenPlan {
             tls: Tls::default(),
             resolves_each_time: false,
             socket: None,
+            proxy: None,
             limits: Limits::each(Duration::from_secs(10)),
             token_field: "access_token".to_owned(),
             warm_up: Duration::from_secs(1),
@@ -104,6 +97,7 @@ impl OpenPlan {
             signing: Mode::Mint,
             signing_threads: 1,
             retries: None,
+            cache: None,
         }
     }
 }

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use crate::assertion::Subject;
 use crate::signer::Signer;
 use crate::stats::Random;
-use crate::token::App;
+use crate::token::{App, KeyRing, SigningKey};
 
 /// One app and the subjects that it asks for.
 #[derive(Clone)]
 pub struct Member {
     /// The app.
     pub app: App,
-    /// Its key, in the form of the backend that signs.
+    /// Its first key, in the form of the backend that signs.
     pub signer: Arc<dyn Signer>,
     /// Whom tokens are asked for.
     pub subjects: Arc<[Subject]>,
@@ -29,6 +29,8 @@ pub struct Member {
 #[derive(Clone)]
 pub struct Population {
     members: Vec<Member>,
+    /// The keys of each member, which may be replaced while a load goes on.
+    rings: Vec<Arc<KeyRing>>,
     /// The sums of the weights up to each member, scaled to 1.
     shares: Vec<f64>,
     /// The sums of subjects' weights, for each member.
@@ -64,6 +66,15 @@ impl Population {
             })
             .collect();
         Self {
+            rings: members
+                .iter()
+                .map(|member| {
+                    let signer = Arc::clone(&member.signer);
+                    let app = &member.app;
+                    let key = SigningKey::of_signer(signer, app.key_id(), app.algorithm());
+                    Arc::new(KeyRing::new(key))
+                })
+                .collect(),
             shares: scaled_sums(members.iter().map(|member| member.weight)),
             members,
             ranks,
@@ -77,9 +88,25 @@ impl Population {
         &self.members
     }
 
+    /// Returns the key that a member signs with now.
+    pub(super) fn key(&self, member: usize) -> Arc<SigningKey> {
+        self.rings[member].current()
+    }
+
+    /// Returns the keys of a member, by which they can be replaced.
+    #[must_use]
+    pub fn ring(&self, member: usize) -> &Arc<KeyRing> {
+        &self.rings[member]
+    }
+
     /// Returns the number of the member and the subject of request `index`.
     #[must_use]
     pub fn pick(&self, index: u64) -> (usize, &Subject) {
+        if let ([only], [None]) = (&*self.members, &*self.ranks)
+            && let [subject] = &*only.subjects
+        {
+            return (0, subject);
+        }
         let mut random = (self.members.len() > 1 || self.ranks[0].is_some())
             .then(|| Random::new(self.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         let member = match &mut random {

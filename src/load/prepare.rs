@@ -9,12 +9,14 @@ use std::thread;
 use std::time::Duration;
 
 use super::arrival::{Arrival, Starts};
-use super::assertions::{Mint, MintError, Mode, Source, Writer, premint};
+use super::assertions::{MintError, Mode, Source};
+use super::mint::{Mint, premint};
 use super::open::OpenError;
 use super::open_plan::{Model, OpenPlan};
 use super::pacer::now_ns;
 use super::population::Population;
 use super::recorder::as_ns;
+use super::writer::Writer;
 
 /// The time between the last preparation and the first start.
 pub(super) const RUN_UP: Duration = Duration::from_millis(20);
@@ -65,6 +67,9 @@ impl Prepared {
                 .map(|_| Ok(make(Writer::new(population)?, population.members().len())))
                 .collect::<Result<Vec<_>, MintError>>()
         };
+        if plan.cache.is_some() && !matches!(plan.signing, Mode::Inline | Mode::Mint) {
+            return Err(OpenError::CacheNeedsFresh);
+        }
         let soon = now_ns() + as_ns(RUN_UP);
         match plan.signing {
             Mode::Inline => Ok(Self {
@@ -90,8 +95,14 @@ impl Prepared {
                     (peak / lanes.len() as f64 * RING.as_secs_f64()).clamp(64.0, 8_192.0) as usize;
                 // The rings fill while the connections are made ready.
                 let origin_ns = now_ns() + as_ns(RING + RUN_UP);
-                let (mint, sources) =
-                    Mint::start(population, lanes, origin_ns, plan.signing_threads, depth)?;
+                let (mint, sources) = Mint::start(
+                    population,
+                    lanes,
+                    origin_ns,
+                    plan.signing_threads,
+                    depth,
+                    plan.cache,
+                )?;
                 Ok(Self {
                     sources,
                     mint: Some(mint),

@@ -36,8 +36,14 @@ pub(super) struct Watched {
 }
 
 impl Watch<'_> {
-    /// Lets warm-up and measuring pass.
-    pub fn pass(self, tell: &mut impl FnMut(Progress), mut gather: impl FnMut()) -> Watched {
+    /// Lets warm-up and measuring pass, unless `is_over` says that no thread has
+    /// anything left to do.
+    pub fn pass(
+        self,
+        tell: &mut impl FnMut(Progress),
+        mut gather: impl FnMut(),
+        is_over: impl Fn() -> bool,
+    ) -> Watched {
         let warm_up = self.plan.warm_up;
         let planned = warm_up + self.plan.measure;
         let mut pass_until = |end: Duration, mut health: Option<&mut HealthWatch>| loop {
@@ -55,12 +61,7 @@ impl Watch<'_> {
             if let Some(health) = &mut health {
                 health.look();
             }
-            let is_counted_out = self
-                .plan
-                .count
-                .is_some_and(|count| answered + failed >= count && health.is_some())
-                && warm_up.is_zero();
-            if elapsed >= end || self.stop.load(Ordering::Relaxed) || is_counted_out {
+            if elapsed >= end || self.stop.load(Ordering::Relaxed) || is_over() {
                 return elapsed;
             }
             thread::sleep(TICK.min(end - elapsed));

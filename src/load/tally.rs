@@ -11,8 +11,9 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::crew::Numbered;
+use super::sets::{Journey, Sets, Sums};
 use super::transport::Opened;
-use crate::record::{Histogram, Outcome, Packed, Stages};
+use crate::record::{Outcome, RetryFacts};
 
 /// The parts of one request's time, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,31 +27,25 @@ pub(super) struct Parts {
     pub signing_wait: Option<u64>,
     /// Was the wait that for an empty ring?
     pub is_under_run: bool,
+    pub write: Option<u64>,
     pub first_byte: Option<u64>,
     pub body: Option<u64>,
     pub opened: Option<Opened>,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// Where the token came from, if the load keeps tokens.
+    pub way: Option<Way>,
 }
 
-/// The histograms of the requests of one slice that ended in one way.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Sets {
-    pub response: Histogram,
-    pub service: Histogram,
-    pub generator_lag: Histogram,
-    pub connection_wait: Histogram,
-    pub receive_lag: Histogram,
-    pub signing: Histogram,
-    pub signing_wait: Histogram,
-}
-
-/// The parts of a request that are kept per run, not per slice.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Journey {
-    pub dns: Histogram,
-    pub connect: Histogram,
-    pub tls: Histogram,
-    pub first_byte: Histogram,
-    pub body: Histogram,
+/// Where the token of a call came from that looked for a kept one first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It was there.
+    Found,
+    /// Another call was fetching it, or had failed to a moment ago.
+    Joined,
+    /// The call fetched it.
+    Fetched,
 }
 
 /// What one thread measured in one slice.
@@ -66,15 +61,6 @@ pub(super) struct SliceTally {
     pub outcomes: BTreeMap<String, Sets>,
 }
 
-/// Times summed over requests, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sums {
-    pub target: u128,
-    pub connections: u128,
-    pub signing: u128,
-    pub generator: u128,
-}
-
 /// What one thread measured.
 pub(super) struct Tally {
     warm_up_ns: u64,
@@ -87,8 +73,14 @@ pub(super) struct Tally {
     pub journey: Journey,
     pub signed: u64,
     pub under_runs: u64,
+    pub retries: RetryFacts,
+    /// Calls by where their token came from, in the order of [`Way`].
+    pub ways: [u64; 3],
     /// What a request takes that was sent in time, smoothed.
     typical_service_ns: f64,
+    /// The time by which the queue is longer than it would be, had nothing
+    /// been noticed late.
+    debt_ns: u64,
 }
 
 impl Tally {
@@ -109,7 +101,10 @@ impl Tally {
             journey: Journey::default(),
             signed: 0,
             under_runs: 0,
+            retries: RetryFacts::default(),
+            ways: [0; 3],
             typical_service_ns: 0.0,
+            debt_ns: 0,
         }
     }
 
@@ -144,9 +139,20 @@ impl Tally {
         }
         self.blame(parts);
         if parts.signing.is_some() {
-            self.signed += 1;
+            self.signed += u64::from(parts.attempts.max(1));
+        }
+        if parts.attempts > 1 {
+            self.retries.requests += 1;
+            self.retries.attempts += u64::from(parts.attempts - 1);
+            self.retries.recovered += u64::from(outcome.is_answered());
+        }
+        if let Some(way) = parts.way {
+            self.ways[way as usize] += 1;
         }
         self.under_runs += u64::from(parts.is_under_run);
+        if let Some(opened) = parts.opened {
+            self.journey.count(opened);
+        }
         if outcome.is_answered() {
             self.journey.record(parts);
         }
@@ -194,7 +200,9 @@ impl Tally {
     /// A request that was noticed late arrives together with others that were
     /// late as well. The queue that they make, for a connection or at the
     /// target, would not be there had they been sent in time: as far as it is
-    /// shorter than the lateness before it, it is the generator's.
+    /// shorter than the lateness before it, it is the generator's. That holds
+    /// for those behind them too, until the queue has been worked off: nobody
+    /// owes more than the one before still had to wait.
     fn blame(&mut self, parts: &Parts) {
         let received_late = parts.receive_lag.unwrap_or_default().min(parts.service);
         let service = parts.service - received_late;
@@ -202,11 +210,14 @@ impl Tally {
         let mut generator = lag + received_late;
         let mut connections = parts.connection_wait;
         let mut target = service;
-        if lag > connections {
+        let before = lag.max(self.debt_ns);
+        self.debt_ns = lag.max(self.debt_ns.min(lag + connections));
+        // Requests end in another order than they were sent in, by a little.
+        if before.saturating_mul(2) > connections {
             generator += connections;
             connections = 0;
         }
-        if lag > service {
+        if before > service {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let typical = (self.typical_service_ns as u64).min(service);
             generator += service - typical;
@@ -230,118 +241,11 @@ impl SliceTally {
     pub fn reset(&mut self) {
         self.scheduled = 0;
         self.ended = 0;
-        self.outcomes.retain(|name, _| name == "answered");
+        self.outcomes
+            .retain(|name, _| Outcome::is_name_of_token(name));
         for sets in self.outcomes.values_mut() {
             sets.clear();
         }
-    }
-}
-
-impl Sets {
-    fn record(&mut self, parts: &Parts) {
-        let some = |histogram: &mut Histogram, ns: Option<u64>| {
-            if let Some(ns) = ns {
-                histogram.record(Duration::from_nanos(ns));
-            }
-        };
-        some(&mut self.response, Some(parts.response));
-        some(&mut self.service, Some(parts.service));
-        some(&mut self.generator_lag, Some(parts.generator_lag));
-        some(&mut self.connection_wait, Some(parts.connection_wait));
-        some(&mut self.receive_lag, parts.receive_lag);
-        some(&mut self.signing, parts.signing);
-        some(&mut self.signing_wait, parts.signing_wait);
-    }
-
-    pub fn add(&mut self, other: &Self) {
-        self.response.add(&other.response);
-        self.service.add(&other.service);
-        self.generator_lag.add(&other.generator_lag);
-        self.connection_wait.add(&other.connection_wait);
-        self.receive_lag.add(&other.receive_lag);
-        self.signing.add(&other.signing);
-        self.signing_wait.add(&other.signing_wait);
-    }
-
-    fn clear(&mut self) {
-        self.response.clear();
-        self.service.clear();
-        self.generator_lag.clear();
-        self.connection_wait.clear();
-        self.receive_lag.clear();
-        self.signing.clear();
-        self.signing_wait.clear();
-    }
-
-    /// Packs the histograms.
-    pub fn pack(&self) -> Stages {
-        Stages {
-            response: Packed::of(&self.response),
-            service: Packed::of(&self.service),
-            generator_lag: Packed::of(&self.generator_lag),
-            connection_wait: Packed::of(&self.connection_wait),
-            receive_lag: Packed::of(&self.receive_lag),
-            signing: Packed::of(&self.signing),
-            signing_wait: Packed::of(&self.signing_wait),
-            ..Stages::default()
-        }
-    }
-
-    /// Unpacks what [`Self::pack`] packed.
-    pub fn unpack(stages: &Stages) -> Self {
-        Self {
-            response: stages.response.open(),
-            service: stages.service.open(),
-            generator_lag: stages.generator_lag.open(),
-            connection_wait: stages.connection_wait.open(),
-            receive_lag: stages.receive_lag.open(),
-            signing: stages.signing.open(),
-            signing_wait: stages.signing_wait.open(),
-        }
-    }
-}
-
-impl Journey {
-    fn record(&mut self, parts: &Parts) {
-        if let Some(ns) = parts.first_byte {
-            self.first_byte.record(Duration::from_nanos(ns));
-        }
-        if let Some(ns) = parts.body {
-            self.body.record(Duration::from_nanos(ns));
-        }
-        if let Some(opened) = parts.opened {
-            self.dns.record(Duration::from_nanos(opened.dns_ns));
-            self.connect.record(Duration::from_nanos(opened.connect_ns));
-            if let Some(ns) = opened.tls_ns {
-                self.tls.record(Duration::from_nanos(ns));
-            }
-        }
-    }
-
-    pub fn add(&mut self, other: &Self) {
-        self.dns.add(&other.dns);
-        self.connect.add(&other.connect);
-        self.tls.add(&other.tls);
-        self.first_byte.add(&other.first_byte);
-        self.body.add(&other.body);
-    }
-
-    /// Puts the packed histograms into `stages`.
-    pub fn pack_into(&self, stages: &mut Stages) {
-        stages.dns = Packed::of(&self.dns);
-        stages.connect = Packed::of(&self.connect);
-        stages.tls = Packed::of(&self.tls);
-        stages.first_byte = Packed::of(&self.first_byte);
-        stages.body = Packed::of(&self.body);
-    }
-}
-
-impl Sums {
-    pub fn add(&mut self, other: Self) {
-        self.target += other.target;
-        self.connections += other.connections;
-        self.signing += other.signing;
-        self.generator += other.generator;
     }
 }
 
@@ -429,19 +333,17 @@ mod tests {
         assert_eq!(tally.sums.connections, 0);
         assert_eq!(tally.sums.generator, 13_801);
         tally.sums = Sums::default();
-        // A request in time that waits for a connection waits for the target.
+        // Who is in time and stands behind the late one waits for the same.
+        tally.blame(&parts(0, 2_900, 99));
+        assert_eq!(tally.sums.connections, 0);
+        assert_eq!(tally.sums.generator, 2_900);
+        tally.blame(&parts(0, 0, 100));
+        tally.sums = Sums::default();
+        // The queue is gone: who is in time and waits for a connection waits
+        // for the target.
         tally.blame(&parts(5, 3_000, 900));
         assert_eq!(tally.sums.generator, 5);
         assert_eq!(tally.sums.connections, 3_000);
         assert_eq!(tally.sums.target, 900);
-    }
-
-    #[test]
-    fn packing_loses_nothing() {
-        let mut sets = Sets::default();
-        for ns in [1, 700, 1 << 30] {
-            sets.record(&parts(ns, 2 * ns, 3 * ns));
-        }
-        assert_eq!(Sets::unpack(&sets.pack()), sets);
     }
 }

@@ -267,6 +267,13 @@ impl Form {
         self.delivery
     }
 
+    /// Returns what stands before the assertion and behind it. It holds a
+    /// secret.
+    #[must_use]
+    pub fn around(&self) -> (&[u8], &[u8]) {
+        (self.before.as_bytes(), self.after.as_bytes())
+    }
+
     /// Returns the length of the body without the assertion, in bytes.
     #[must_use]
     pub fn len_around(&self) -> usize {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
-use super::{BenchRecord, Histogram, Host, OpenRecord, Quality, SearchRecord, Warning};
+use super::{BenchRecord, Histogram, Host, OpenRecord, Outcome, Quality, SearchRecord, Warning};
 use crate::signer::Facts;
 
 /// The version of the document's schema that this program writes.
@@ -232,7 +232,11 @@ impl StepRecord {
     /// Returns the number of calls that got a token.
     #[must_use]
     pub fn answered(&self) -> u64 {
-        self.outcomes.get("answered").copied().unwrap_or_default()
+        self.outcomes
+            .iter()
+            .filter(|(name, _)| Outcome::is_name_of_token(name))
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// Returns the number of calls that got none.
@@ -272,7 +276,8 @@ pub struct Herds {
     pub later_fetches: u64,
     /// The largest of them.
     pub later_largest: u64,
-    /// Calls that waited for a fetch that another call had caused.
+    /// Calls that waited for a fetch that another call had caused, from the
+    /// end of warm-up on.
     pub waits: u64,
     /// Fetches in the background, while the old token was in use.
     pub refreshes: u64,

@@ -5,6 +5,7 @@
 //! threads, slices or machines add up exactly. Percentiles are never merged.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
@@ -41,7 +42,11 @@ impl Histogram {
 
     /// Counts one duration; zero counts as one nanosecond.
     pub fn record(&mut self, duration: Duration) {
-        let ns = u64::try_from(duration.as_nanos()).unwrap_or(HIGHEST_NS);
+        self.record_ns(u64::try_from(duration.as_nanos()).unwrap_or(HIGHEST_NS));
+    }
+
+    /// Counts one duration in nanoseconds, as [`Self::record`] does.
+    pub fn record_ns(&mut self, ns: u64) {
         self.0.saturating_record(ns.clamp(1, HIGHEST_NS));
     }
 
@@ -115,9 +120,14 @@ impl Histogram {
     ///
     /// The encoder refuses; no histogram of this module makes it do so.
     pub fn encode(&self) -> Result<String, EncodingError> {
+        thread_local! {
+            // Its buffer is as large as a histogram, and a run packs thousands.
+            static SERIALIZER: RefCell<V2DeflateSerializer> =
+                RefCell::new(V2DeflateSerializer::new());
+        }
         let mut bytes = Vec::new();
-        V2DeflateSerializer::new()
-            .serialize(&self.0, &mut bytes)
+        SERIALIZER
+            .with_borrow_mut(|serializer| serializer.serialize(&self.0, &mut bytes))
             .map_err(|error| EncodingError(error.to_string()))?;
         Ok(STANDARD.encode(bytes))
     }

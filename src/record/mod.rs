@@ -30,8 +30,9 @@ pub use self::histogram::Histogram;
 pub use self::host::{Host, Quality};
 pub use self::library::Library;
 pub use self::open::{
-    Accounts, Blame, Calibration, Culprit, Finding, GeneratorHealth, OpenRecord, OpenSlice,
-    OutcomeStages, Packed, SigningFacts, Soundness, Stages, Validity,
+    Accounts, Blame, CacheFacts, Calibration, ConnectionFacts, Culprit, Finding, GeneratorHealth,
+    OpenRecord, OpenSlice, OutcomeStages, Packed, RetryFacts, RotationFacts, SigningFacts,
+    Soundness, Stages, Validity,
 };
 pub use self::outcome::Outcome;
 pub use self::search::SearchRecord;

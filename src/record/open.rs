@@ -36,8 +36,20 @@ pub struct OpenRecord {
     pub slices: Vec<OpenSlice>,
     /// Whose fault the time was.
     pub blame: Blame,
+    /// What was opened on the way, by the requests of the measured phase.
+    #[serde(default)]
+    pub opened: ConnectionFacts,
     /// How assertions came to be.
     pub signing: SigningFacts,
+    /// What repeating failed requests came to, if they were to be repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<RetryFacts>,
+    /// What was found in the cache, if the load kept tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheFacts>,
+    /// How keys were replaced, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationFacts>,
     /// What the generator's threads went through.
     pub health: GeneratorHealth,
     /// What this machine does against a target that does nothing.
@@ -97,12 +109,17 @@ pub struct Stages {
     /// Finding the address, where a connection was opened.
     #[serde(default, skip_serializing_if = "Packed::is_empty")]
     pub dns: Packed,
-    /// Connecting, where a connection was opened.
+    /// Connecting, and being let through by a proxy, where a connection was
+    /// opened.
     #[serde(default, skip_serializing_if = "Packed::is_empty")]
     pub connect: Packed,
     /// The TLS handshake, where there was one.
     #[serde(default, skip_serializing_if = "Packed::is_empty")]
     pub tls: Packed,
+    /// The wait until the kernel had taken the whole request, where it did not
+    /// do so at once.
+    #[serde(default, skip_serializing_if = "Packed::is_empty")]
+    pub write: Packed,
     /// From sending to the first byte of the answer.
     #[serde(default, skip_serializing_if = "Packed::is_empty")]
     pub first_byte: Packed,
@@ -192,6 +209,18 @@ pub struct Blame {
     pub generator: f64,
 }
 
+/// What was opened on the way to the endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionFacts {
+    /// Connections.
+    pub connections: u64,
+    /// TLS sessions by a whole handshake.
+    pub tls_full: u64,
+    /// TLS sessions that were resumed.
+    pub tls_resumed: u64,
+}
+
 /// How assertions came to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -204,6 +233,62 @@ pub struct SigningFacts {
     pub signed: u64,
     /// Requests that had to wait for their signature.
     pub under_runs: u64,
+}
+
+/// What repeating failed requests came to. A request counts once, whatever the
+/// number of its attempts; each attempt is signed anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryFacts {
+    /// Requests that were sent more than once.
+    pub requests: u64,
+    /// How often they were sent beyond the first time.
+    pub attempts: u64,
+    /// Those of them that got a token in the end.
+    pub recovered: u64,
+}
+
+impl RetryFacts {
+    /// Adds what another thread counted.
+    pub fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.attempts += other.attempts;
+        self.recovered += other.recovered;
+    }
+}
+
+/// Where the tokens of calls came from that looked for a kept one first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CacheFacts {
+    /// The share of calls that was to find a token, 0 to 1.
+    pub wanted_hit_ratio: f64,
+    /// Calls that found one.
+    pub found: u64,
+    /// Calls that waited for what another fetched, or met its failure.
+    pub joined: u64,
+    /// Calls that asked the endpoint.
+    pub fetched: u64,
+}
+
+impl CacheFacts {
+    /// Returns the share of calls that found a token, 0 to 1.
+    #[must_use]
+    pub fn hit_ratio(&self) -> f64 {
+        self.found as f64 / (self.found + self.joined + self.fetched).max(1) as f64
+    }
+}
+
+/// How keys were replaced while a load went on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotationFacts {
+    /// When each new key was in use, from the start of the load.
+    pub replaced_at_ns: Vec<u64>,
+    /// The longest time from then until nobody used the old key any more.
+    pub longest_drain_ns: u64,
+    /// Did the endpoint drop an old key at once, without waiting for that?
+    pub is_abrupt: bool,
 }
 
 /// What the generator's threads went through in the measured phase.
@@ -296,6 +381,16 @@ impl OpenRecord {
             .iter()
             .find(|of| of.outcome == "answered")
             .map(|of| &of.stages)
+    }
+
+    /// Returns how many requests reached a transport, retries included.
+    #[must_use]
+    pub fn requests_sent(&self) -> u64 {
+        let calls = match &self.cache {
+            Some(cache) => cache.fetched,
+            None => self.accounts.answered + self.accounts.failed,
+        };
+        calls + self.retries.map_or(0, |retries| retries.attempts)
     }
 
     /// Counts requests by outcome, as a step does.

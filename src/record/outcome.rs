@@ -11,6 +11,10 @@ use std::fmt;
 pub enum Outcome {
     /// There was a token.
     Answered,
+    /// There was a token, kept from an earlier call.
+    Cached,
+    /// There was a token, for which another call had asked.
+    Joined,
     /// The endpoint answered with an OAuth error (RFC 6749 §5.2).
     OAuth {
         /// The HTTP status.
@@ -26,6 +30,10 @@ pub enum Outcome {
     ConnectRefused,
     /// No connection for another reason.
     Connect,
+    /// The name of the host has no address.
+    Dns,
+    /// The proxy lets nothing through.
+    ProxyRefused,
     /// The connection broke.
     Reset,
     /// The TLS handshake failed.
@@ -49,10 +57,14 @@ pub enum Outcome {
 /// The parts of a request that have a time-out of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// Finding the address and connecting.
+    /// Finding the address.
+    Dns,
+    /// Connecting, and asking a proxy for a way.
     Connect,
     /// The TLS handshake.
     Tls,
+    /// Handing the request to the kernel.
+    Write,
     /// From the request to the first byte of the answer.
     FirstByte,
     /// From the first byte of the answer to the last.
@@ -76,7 +88,7 @@ impl Outcome {
     /// Was there a token?
     #[must_use]
     pub fn is_answered(&self) -> bool {
-        matches!(self, Self::Answered)
+        matches!(self, Self::Answered | Self::Cached | Self::Joined)
     }
 
     /// Should a client wait before it connects again?
@@ -86,12 +98,20 @@ impl Outcome {
             self,
             Self::ConnectRefused
                 | Self::Connect
+                | Self::Dns
+                | Self::ProxyRefused
                 | Self::Reset
                 | Self::Tls
-                | Self::TimedOutWhile(Stage::Connect | Stage::Tls)
+                | Self::TimedOutWhile(Stage::Dns | Stage::Connect | Stage::Tls)
                 | Self::NoDescriptor
                 | Self::NoPort
         )
+    }
+
+    /// Is `name` that of an outcome with a token?
+    #[must_use]
+    pub fn is_name_of_token(name: &str) -> bool {
+        matches!(name, "answered" | "cached" | "joined")
     }
 
     /// Returns the name under which a record counts the outcome.
@@ -99,6 +119,8 @@ impl Outcome {
     pub fn name(&self) -> Cow<'static, str> {
         match self {
             Self::Answered => "answered".into(),
+            Self::Cached => "cached".into(),
+            Self::Joined => "joined".into(),
             Self::OAuth { status, error } => {
                 let code = OAUTH_CODES
                     .iter()
@@ -110,9 +132,13 @@ impl Outcome {
             Self::Malformed => "malformed_body".into(),
             Self::ConnectRefused => "connect_refused".into(),
             Self::Connect => "connect_failed".into(),
+            Self::Dns => "dns_failed".into(),
+            Self::ProxyRefused => "proxy_refused".into(),
             Self::Reset => "connection_reset".into(),
             Self::Tls => "tls_failed".into(),
             Self::TimedOut => "timed_out".into(),
+            Self::TimedOutWhile(Stage::Dns) => "timed_out_dns".into(),
+            Self::TimedOutWhile(Stage::Write) => "timed_out_write".into(),
             Self::TimedOutWhile(Stage::Connect) => "timed_out_connect".into(),
             Self::TimedOutWhile(Stage::Tls) => "timed_out_tls".into(),
             Self::TimedOutWhile(Stage::FirstByte) => "timed_out_first_byte".into(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::search::{Answer, Confidence, Decision, Rung, SearchRecord, Stage};
+use super::search::{Answer, Confidence, Counts, Decision, Rung, SearchRecord, Stage};
 use super::{
     Accounts, Blame, Calibration, CpuTime, Culprit, Finding, GeneratorHealth, Habits, Histogram,
     Host, KeyFacts, KeyHabit, Latencies, OpenRecord, OpenSlice, OutcomeStages, Packed, Phases,
@@ -186,6 +186,10 @@ fn open() -> StepRecord {
             under_runs: 0,
         },
         health: GeneratorHealth::default(),
+        opened: Default::default(),
+        retries: None,
+        cache: None,
+        rotation: None,
         calibration: Some(calibration()),
         soundness: Soundness {
             validity: Validity::Suspect,
@@ -229,12 +233,15 @@ fn search() -> SearchRecord {
             0.3
         },
         share_failed: 0.0,
-        slices: 20,
+        slices: vec![Counts::default(); 20],
+        spoiled: 0,
         is_generator_limited: false,
         response: Packed::of(&around(ms, 1_000)),
     };
     SearchRecord {
         objective: "p99<50ms,errors<0.1%".into(),
+        settings: serde_json::json!({ "start_per_s": 50.0 }),
+        seed: 1,
         calibration: calibration(),
         answer: Answer {
             sustains_per_s: Some(1_000.0),

@@ -14,6 +14,11 @@ use super::{Calibration, Packed};
 pub struct SearchRecord {
     /// What was wanted of the endpoint, as scenarios write it.
     pub objective: String,
+    /// How thoroughly was searched: where it began and ended, when rates were
+    /// looked at, and for how long the answer was soaked.
+    pub settings: serde_json::Value,
+    /// The seed of arrivals.
+    pub seed: u64,
     /// What this machine does against a target that does nothing.
     pub calibration: Calibration,
     /// What was found.
@@ -68,8 +73,10 @@ pub struct Rung {
     pub share_over: f64,
     /// The share that failed.
     pub share_failed: f64,
-    /// Slices that the decision rests on.
-    pub slices: usize,
+    /// The slices that the decision rests on, in order.
+    pub slices: Vec<Counts>,
+    /// Slices that were left out, since the generator was late in them.
+    pub spoiled: usize,
     /// Was it the generator that could not keep up?
     pub is_generator_limited: bool,
     /// Response times of the answered requests.
@@ -99,4 +106,16 @@ pub enum Decision {
     Fail,
     /// More evidence is needed.
     Undecided,
+}
+
+/// Counts of one slice, as far as an objective asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Requests that were due.
+    pub requests: u64,
+    /// Those that took too long, failed or had not ended.
+    pub over: u64,
+    /// Those that failed.
+    pub failed: u64,
 }

@@ -29,7 +29,7 @@ pub(super) fn capacity_text(out: &mut String, search: &SearchRecord) -> fmt::Res
 #[must_use]
 pub fn rung_line(rung: &Rung) -> String {
     format!(
-        "  {:>10}/s  {:<7} {:<9} {:.3} % over, {:.3} % failed, {} slices in {}{}",
+        "  {:>10}/s  {:<7} {:<9} {:.3} % over, {:.3} % failed, {} slices in {}{}{}",
         Grouped(rung.per_s).to_string(),
         format!("{:?}", rung.stage).to_lowercase(),
         match rung.decision {
@@ -38,8 +38,12 @@ pub fn rung_line(rung: &Rung) -> String {
         },
         rung.share_over * 100.0,
         rung.share_failed * 100.0,
-        rung.slices,
+        rung.slices.len(),
         Shown(Duration::from_nanos(rung.tried_ns)),
+        match rung.spoiled {
+            0 => String::new(),
+            spoiled => format!(", {spoiled} more left out"),
+        },
         match (rung.is_generator_limited, rung.is_forced) {
             (true, _) => ", generator limited",
             (false, true) => ", by its estimate",

@@ -54,6 +54,7 @@ pub(super) fn open_text(out: &mut String, step: &StepRecord, open: &OpenRecord) 
         }
         write!(out, "{table}")?;
     }
+    asides(out, open)?;
     let blame = &open.blame;
     writeln!(
         out,
@@ -77,6 +78,43 @@ pub(super) fn open_text(out: &mut String, step: &StepRecord, open: &OpenRecord) 
         "  verdict on this run: {}; most of the time was that of {}",
         open.soundness.validity, open.soundness.culprit
     )
+}
+
+/// Writes what a load did besides sending each request once.
+fn asides(out: &mut String, open: &OpenRecord) -> fmt::Result {
+    if let Some(cache) = &open.cache {
+        writeln!(
+            out,
+            "  cache: {:.2} % of calls found a token, {:.2} % were to; {} joined another's request, {} asked",
+            cache.hit_ratio() * 100.0,
+            cache.wanted_hit_ratio * 100.0,
+            Grouped(cache.joined as f64),
+            Grouped(cache.fetched as f64),
+        )?;
+    }
+    if let Some(retries) = &open.retries {
+        writeln!(
+            out,
+            "  retries: {} for {} requests, each signed anew; {} of them got a token",
+            Grouped(retries.attempts as f64),
+            Grouped(retries.requests as f64),
+            Grouped(retries.recovered as f64),
+        )?;
+    }
+    if let Some(rotation) = &open.rotation {
+        writeln!(
+            out,
+            "  keys: replaced {} times; {}",
+            rotation.replaced_at_ns.len(),
+            if rotation.is_abrupt {
+                "the endpoint dropped old ones at once".to_owned()
+            } else {
+                let longest = Duration::from_nanos(rotation.longest_drain_ns);
+                format!("an old one was in use for {} at most", Shown(longest))
+            }
+        )?;
+    }
+    Ok(())
 }
 
 fn row(table: &mut Columns, name: &str, part: &Packed) {

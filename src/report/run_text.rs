@@ -4,11 +4,11 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use super::capacity_text::capacity_text;
-use super::habit_bars::habit_bars;
+use super::habit_bars::{habit_bars, has_herds};
 use super::open_text::open_text;
 use super::table::Columns;
 use crate::bench::BenchRecord;
-use crate::record::{KeyHabit, RunDocument, StepRecord, TokenHabit};
+use crate::record::{KeyHabit, Outcome, RunDocument, StepRecord, TokenHabit};
 use crate::units::{Grouped, Shown};
 
 /// Renders the document of a run as text, some 40 lines of at most 100 columns.
@@ -34,8 +34,11 @@ fn write_all(out: &mut String, document: &RunDocument) -> fmt::Result {
     }
     if document.steps.iter().any(|step| step.open.is_none()) {
         steps(out, document)?;
-        savings(out, &document.steps)?;
-        write!(out, "{}", habit_bars(&document.steps))?;
+        if has_herds(&document.steps) {
+            write!(out, "{}", habit_bars(&document.steps))?;
+        } else {
+            savings(out, &document.steps)?;
+        }
     }
     failures(out, &document.steps)?;
     warnings(out, document)
@@ -167,65 +170,15 @@ fn steps(out: &mut String, document: &RunDocument) -> fmt::Result {
             document.signed_singly_by.as_deref().unwrap_or("it"),
         )?;
     }
-    // Where tokens expire, the herds are of more interest than a quantile.
-    let has_herds = document.steps.iter().any(|step| {
-        step.herds
-            .is_some_and(|herds| herds.later > 0 || herds.first_largest > 1)
-    });
-    let mut table = Columns::new(
-        &[
-            "step",
-            "calls/s",
-            "p50",
-            if has_herds { "p99" } else { "p90" },
-            if has_herds { "p99.9" } else { "p99" },
-            if has_herds { "max" } else { "p99.9" },
-            if has_herds { "herd" } else { "max" },
-            "CPU/call",
-            "signed",
-            "requests",
-            "failed",
-        ],
-        1,
-    );
-    for step in &document.steps {
-        let response = &step.latencies.response;
-        let quantile = |q: f64| {
-            // A quantile needs some calls beyond it to mean anything.
-            let beyond = (1.0 - q) * response.count() as f64;
-            response
-                .quantile(q)
-                .filter(|_| beyond >= 10.0)
-                .map_or_else(|| "–".to_owned(), |found| Shown(found).to_string())
-        };
-        let max = response
-            .max()
-            .map_or_else(|| "–".to_owned(), |found| Shown(found).to_string());
-        let [a, b, c, d] = if has_herds {
-            [quantile(0.99), quantile(0.999), max, herd(step)]
-        } else {
-            [quantile(0.9), quantile(0.99), quantile(0.999), max]
-        };
-        table.row([
-            step.name.clone(),
-            Grouped(step.goodput_per_s()).to_string(),
-            quantile(0.5),
-            a,
-            b,
-            c,
-            d,
-            step.client_cpu_per_call()
-                .map_or_else(|| "–".to_owned(), |cost| Shown(cost).to_string()),
-            Grouped(step.assertions_signed as f64).to_string(),
-            Grouped(step.requests_sent as f64).to_string(),
-            Grouped(step.failed() as f64).to_string(),
-        ]);
+    if has_herds(&document.steps) {
+        write!(out, "{}", work_table(&document.steps))?;
+    } else {
+        write!(out, "{}", rate_table(&document.steps))?;
     }
-    write!(out, "{table}")?;
-    if has_herds {
+    if document.steps.iter().any(lacks_quantile) {
         writeln!(
             out,
-            "  herd: requests for one subject's token when it expires, on average and at most"
+            "  –: fewer than {NEEDED:.0} calls were slower than this quantile"
         )?;
     }
     for step in &document.steps {
@@ -234,28 +187,91 @@ fn steps(out: &mut String, document: &RunDocument) -> fmt::Result {
     Ok(())
 }
 
-/// Says how many fetched one token at once when it expired.
-fn herd(step: &StepRecord) -> String {
-    match &step.herds {
-        Some(herds) => match herds.later_mean() {
-            Some(mean) => format!("{} / {}", Grouped(mean), herds.later_largest),
-            None => "–".into(),
-        },
-        None => "–".into(),
+/// How many calls have to lie beyond a quantile for it to mean anything.
+const NEEDED: f64 = 10.0;
+
+/// The highest quantile that tables show.
+const HIGHEST: f64 = 0.999;
+
+/// What steps achieve, where every call is much like the next.
+fn rate_table(steps: &[StepRecord]) -> Columns {
+    let mut table = Columns::new(
+        &[
+            "step", "calls/s", "p50", "p90", "p99", "p99.9", "max", "CPU/call", "signed",
+            "requests", "failed",
+        ],
+        1,
+    );
+    for step in steps {
+        let max = step.latencies.response.max();
+        table.row([
+            step.name.clone(),
+            Grouped(step.goodput_per_s()).to_string(),
+            quantile(step, 0.5),
+            quantile(step, 0.9),
+            quantile(step, 0.99),
+            quantile(step, HIGHEST),
+            shown(max),
+            shown(step.client_cpu_per_call()),
+            Grouped(step.assertions_signed as f64).to_string(),
+            Grouped(step.requests_sent as f64).to_string(),
+            Grouped(step.failed() as f64).to_string(),
+        ]);
     }
+    table
+}
+
+/// What calls cause, where few of them fetch a token and the rest find it; at
+/// most 80 columns unless some failed.
+fn work_table(steps: &[StepRecord]) -> Columns {
+    let has_failed = steps.iter().any(|step| step.failed() > 0);
+    let mut headings = vec![
+        "step", "calls", "p50", "p99", "p99.9", "CPU/call", "signed", "sent",
+    ];
+    headings.extend(has_failed.then_some("failed"));
+    let mut table = Columns::new(&headings, 1);
+    for step in steps {
+        let mut row = vec![
+            step.name.clone(),
+            Grouped(step.calls() as f64).to_string(),
+            quantile(step, 0.5),
+            quantile(step, 0.99),
+            quantile(step, HIGHEST),
+            shown(step.client_cpu_per_call()),
+            Grouped(step.assertions_signed as f64).to_string(),
+            Grouped(step.requests_sent as f64).to_string(),
+        ];
+        row.extend(has_failed.then(|| Grouped(step.failed() as f64).to_string()));
+        table.row(row);
+    }
+    table
+}
+
+fn quantile(step: &StepRecord, q: f64) -> String {
+    let response = &step.latencies.response;
+    let beyond = (1.0 - q) * response.count() as f64;
+    shown(response.quantile(q).filter(|_| beyond >= NEEDED))
+}
+
+fn lacks_quantile(step: &StepRecord) -> bool {
+    (1.0 - HIGHEST) * (step.latencies.response.count() as f64) < NEEDED
+}
+
+fn shown(span: Option<Duration>) -> String {
+    span.map_or_else(|| "–".to_owned(), |span| Shown(span).to_string())
 }
 
 fn habits(step: &StepRecord) -> String {
     let key = match step.habits.key {
         KeyHabit::DecryptPerCall => "key decrypted for every assertion",
         KeyHabit::ParsePerCall => "key parsed for every assertion",
-        KeyHabit::Reuse => "key object reused",
+        KeyHabit::Reuse => "key kept",
     };
     let token = match step.habits.token {
         TokenHabit::FetchPerCall => "token fetched for every call",
-        TokenHabit::CacheNoSingleFlight => "token cached, fetched by each that finds it too old",
+        TokenHabit::CacheNoSingleFlight => "token cached, fetched by each that finds it old",
         TokenHabit::Cache => "token cached, fetched by one while the rest wait",
-        TokenHabit::CacheRefreshAhead => "token cached, replaced in the background before its end",
+        TokenHabit::CacheRefreshAhead => "token cached, replaced in the background",
     };
     format!("{key}, {token}")
 }
@@ -292,7 +308,7 @@ fn failures(out: &mut String, steps: &[StepRecord]) -> fmt::Result {
         let kinds: Vec<String> = step
             .outcomes
             .iter()
-            .filter(|(name, _)| name.as_str() != "answered")
+            .filter(|(name, _)| !Outcome::is_name_of_token(name))
             .map(|(name, count)| format!("{name} {}", Grouped(*count as f64)))
             .collect();
         if !kinds.is_empty() {

@@ -6,11 +6,18 @@
 //! file, the field and what would be accepted. [`run()`] carries a plan out
 //! and returns the document; it does not print.
 
+mod habit_step;
 pub mod open;
 mod open_step;
 mod plan;
+mod resolve;
+mod resolve_credentials;
+mod rotation;
+mod run_error;
 pub mod runner;
 mod searched;
+mod signatory;
+mod stage;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,6 +32,7 @@ pub use self::open_step::Prepared;
 pub use self::plan::{CredentialPlan, LoadPlan, Plan, StepPlan, TargetPlan};
 pub use self::runner::{Event, RunError, run};
 pub use self::searched::SearchWatch;
+use crate::broker::OrderSheet;
 use crate::load::assertions::Mode;
 use crate::load::objective::Objective;
 use crate::record::{KeyHabit, TokenHabit};
@@ -91,6 +99,11 @@ pub struct BrokerTarget {
     /// How long tokens live, in whole seconds; about an hour if not given.
     #[schemars(with = "Option<String>")]
     pub token_life: Option<Span>,
+    /// Does it speak TLS, with a certificate of its own that the load trusts?
+    /// Only without steps.
+    pub tls: Option<bool>,
+    /// How slow, full or broken it pretends to be.
+    pub behaviour: Option<OrderSheet>,
 }
 
 /// A rate above which a broker answers 429.
@@ -115,6 +128,25 @@ pub struct Credentials {
     pub passphrase_env: Option<String>,
     /// The file that holds the passphrase of its key.
     pub passphrase_file: Option<PathBuf>,
+    /// Several apps with shares of the requests, in place of `config`.
+    #[serde(rename = "app", default)]
+    pub apps: Vec<AppShare>,
+}
+
+/// One of several apps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppShare {
+    /// The app's configuration file.
+    pub config: PathBuf,
+    /// The app's share of requests, relative to the others'; 1 if not given.
+    pub weight: Option<f64>,
+    /// The users that its tokens are asked for; those of the target if none.
+    pub users: Option<Vec<String>>,
+    /// The environment variable that holds the passphrase of its key.
+    pub passphrase_env: Option<String>,
+    /// The file that holds the passphrase of its key.
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// A key pair to make.
@@ -127,6 +159,30 @@ pub struct Generate {
     pub apps: Option<usize>,
     /// The apps' shares of requests, in order; equal shares if not given.
     pub weights: Option<Vec<f64>>,
+    /// Replace the keys while the load goes on.
+    pub rotate: Option<Rotate>,
+}
+
+/// How keys are replaced while a load goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// The time between two replacements.
+    #[schemars(with = "String")]
+    pub every: Span,
+    /// When the endpoint drops an old key; once nobody uses it if not given.
+    pub drop_old: Option<DropOld>,
+}
+
+/// When an endpoint drops a key that was replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DropOld {
+    /// Once every assertion that it signed has been answered.
+    #[default]
+    WhenUnused,
+    /// At once, as after a leak: what was signed before is refused.
+    AtOnce,
 }
 
 /// Who signs assertions.
@@ -182,6 +238,8 @@ pub struct Load {
     pub retry: Option<open::Retry>,
     /// The exponent of Zipf's law by which subjects are asked for.
     pub zipf: Option<f64>,
+    /// Calls go through a token cache.
+    pub cache: Option<open::Keeping>,
     /// Time to find out what this machine can do, before the open model.
     #[schemars(with = "Option<String>")]
     pub calibrate: Option<Span>,
@@ -281,6 +339,18 @@ pub enum ScenarioError {
         /// Where and what.
         #[source]
         source: Box<toml::de::Error>,
+    },
+    /// The proxy cannot be used.
+    #[error("load.connect.proxy cannot be used")]
+    Proxy(#[source] crate::load::transport::ConnectorError),
+    /// The variable with the proxy's login is not set.
+    #[error(
+        "load.connect.proxy_login_env names the environment variable {name:?}, which is not set; \
+         expected name:password in it"
+    )]
+    NoLogin {
+        /// The variable.
+        name: String,
     },
     /// A line of a trace is no time.
     #[error("{}, line {line}: {found:?} is no time, expected seconds from the beginning", path.display())]

@@ -4,6 +4,7 @@
 //! resolved. A rate is given in exactly one way: `per_s`, `ramp`, `steps`,
 //! `spike` or `trace`.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +12,14 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::ScenarioError;
 use crate::load::arrival::{Arrival, Rate, Spacing};
 use crate::load::assertions::Mode;
 use crate::load::open::{Model, OpenPlan, Retries};
-use crate::load::transport::{Kind, Limits, Tls};
+use crate::load::transport::{Kind, Limits, Proxy, Tls};
+use crate::load::{Ages, CachePlan};
 use crate::units::Span;
 
 /// When requests start, whatever happens to those before.
@@ -81,24 +84,37 @@ pub struct Connecting {
     pub resolve_each_time: Option<bool>,
     /// A Unix socket to connect to.
     pub socket: Option<PathBuf>,
+    /// A proxy, as `http://host:port`.
+    pub proxy: Option<String>,
+    /// The environment variable that holds the proxy's `name:password`.
+    pub proxy_login_env: Option<String>,
     /// Certificates to trust, in a PEM file.
     pub trusted: Option<PathBuf>,
     /// The client's certificate chain and key, in a PEM file.
     pub client: Option<PathBuf>,
     /// Are TLS sessions resumed?
     pub resumption: Option<bool>,
+    /// The time-out for finding the address.
+    #[schemars(with = "Option<String>")]
+    pub dns_timeout: Option<Span>,
     /// The time-out for connecting.
     #[schemars(with = "Option<String>")]
     pub connect_timeout: Option<Span>,
     /// The time-out for the TLS handshake.
     #[schemars(with = "Option<String>")]
     pub tls_timeout: Option<Span>,
+    /// The time-out for handing the request to the system.
+    #[schemars(with = "Option<String>")]
+    pub write_timeout: Option<Span>,
     /// The time-out for the first byte of the answer.
     #[schemars(with = "Option<String>")]
     pub first_byte_timeout: Option<Span>,
     /// The time-out for the rest of the answer.
     #[schemars(with = "Option<String>")]
     pub body_timeout: Option<Span>,
+    /// The time-out for all of it together; none, unless given.
+    #[schemars(with = "Option<String>")]
+    pub whole_timeout: Option<Span>,
 }
 
 /// When a failed request is repeated; never, unless this is given.
@@ -115,6 +131,33 @@ pub struct Retry {
     pub longest_pause: Option<Span>,
     /// Is the server's `Retry-After` honoured?
     pub honour_retry_after: Option<bool>,
+}
+
+/// How tokens are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keeping {
+    /// The share of calls that are to find a token, 0 to 1. The others forget
+    /// theirs and ask the endpoint.
+    pub hits: f64,
+    /// How long a token is kept; as long as those of the embedded broker, or
+    /// an hour, if not given.
+    #[schemars(with = "Option<String>")]
+    pub token_life: Option<Span>,
+    /// How old tokens are at the beginning: `spread` or `equal`.
+    #[schemars(with = "Option<String>")]
+    pub ages: Option<Ages>,
+}
+
+/// How tokens are kept, as resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct KeepingPlan {
+    /// The share of calls that are to find a token.
+    pub hits: f64,
+    /// How long a token is kept.
+    pub token_life: Span,
+    /// How old tokens are at the beginning.
+    pub ages: Ages,
 }
 
 /// A load at a given rate, with nothing left open.
@@ -144,6 +187,9 @@ pub struct OpenLoadPlan {
     pub retry: Option<Retry>,
     /// The exponent of Zipf's law over subjects.
     pub zipf: Option<f64>,
+    /// How tokens are kept, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<KeepingPlan>,
     /// Time for the calibration against a null target.
     pub calibrate: Span,
 }
@@ -242,6 +288,40 @@ impl Open {
     }
 }
 
+impl Connecting {
+    fn limits(&self, each: Duration) -> Limits {
+        let limit = |own: Option<Span>| own.map_or(each, |span| span.0);
+        let limits = Limits {
+            dns: limit(self.dns_timeout),
+            connect: limit(self.connect_timeout),
+            tls: limit(self.tls_timeout),
+            write: limit(self.write_timeout),
+            first_byte: limit(self.first_byte_timeout),
+            body: limit(self.body_timeout),
+            whole: Duration::MAX,
+        };
+        Limits {
+            whole: self
+                .whole_timeout
+                .map_or_else(|| limits.of_all_parts(), |span| span.0),
+            ..limits
+        }
+    }
+
+    fn proxy(&self) -> Result<Option<Proxy>, ScenarioError> {
+        let Some(url) = &self.proxy else {
+            return Ok(None);
+        };
+        let proxy = Proxy::of(url).map_err(ScenarioError::Proxy)?;
+        let Some(name) = &self.proxy_login_env else {
+            return Ok(Some(proxy));
+        };
+        let login = env::var(name).map(Zeroizing::new);
+        let login = login.map_err(|_| ScenarioError::NoLogin { name: name.clone() })?;
+        Ok(Some(proxy.with_login(&login)))
+    }
+}
+
 impl OpenLoadPlan {
     /// Makes the engine's plan of it.
     ///
@@ -265,7 +345,6 @@ impl OpenLoadPlan {
             RatePlan::Closed { think } => Model::Closed { think: think.0 },
         };
         let connecting = &self.connecting;
-        let limit = |own: Option<Span>| own.unwrap_or(load.timeout).0;
         Ok(OpenPlan {
             threads: self.threads,
             connections: self.connections,
@@ -284,12 +363,8 @@ impl OpenLoadPlan {
             },
             resolves_each_time: connecting.resolve_each_time.unwrap_or(false),
             socket: connecting.socket.clone(),
-            limits: Limits {
-                connect: limit(connecting.connect_timeout),
-                tls: limit(connecting.tls_timeout),
-                first_byte: limit(connecting.first_byte_timeout),
-                body: limit(connecting.body_timeout),
-            },
+            proxy: connecting.proxy()?,
+            limits: connecting.limits(load.timeout.0),
             warm_up: load.warm_up.0,
             measure: load.measure.0,
             drain: load.drain.0,
@@ -305,6 +380,12 @@ impl OpenLoadPlan {
                     .map_or(Duration::from_millis(250), |s| s.0),
                 longest_pause: retry.longest_pause.map_or(Duration::from_secs(60), |s| s.0),
                 honours_retry_after: retry.honour_retry_after.unwrap_or(true),
+            }),
+            cache: self.cache.map(|cache| CachePlan {
+                hits: cache.hits,
+                token_life: cache.token_life.0,
+                ages: cache.ages,
+                seed: self.seed,
             }),
             ..OpenPlan::new(model)
         })

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::plan::{Plan, StepPlan};
-use super::runner::{Event, RunError, Stage};
+use super::rotation::{Rotation, rotating};
+use super::run_error::RunError;
+use super::runner::Event;
+use super::stage::Stage;
 use crate::bench::BenchRecord;
 use crate::load::calibrate::calibrate;
 use crate::load::open::{OpenMeasured, OpenPlan, run_open};
@@ -16,6 +19,7 @@ use crate::load::verdict::judge;
 use crate::record::{
     Calibration, Habits, KeyHabit, OpenRecord, StepRecord, TokenHabit, Validity, Warning,
 };
+use crate::signer::Registry;
 
 /// A scenario whose endpoint is there and whose load has not begun.
 pub struct Prepared {
@@ -38,10 +42,7 @@ impl Prepared {
     pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
         let stage = Stage::set(plan, tell)?;
         let open = plan.load.open.as_ref().ok_or(RunError::Closed)?;
-        let engine = OpenPlan {
-            token_field: stage.token_field(),
-            ..open.engine(&plan.load)?
-        };
+        let engine = stage.engine(open.engine(&plan.load)?);
         let (population, signed_by) = stage.population(plan, None)?;
         Ok(Self {
             stage,
@@ -73,12 +74,12 @@ pub(super) fn open_step(
     tell: &mut dyn FnMut(Event),
 ) -> Result<(StepRecord, bool), RunError> {
     let open = plan.load.open.as_ref().ok_or(RunError::Closed)?;
-    let engine = OpenPlan {
-        token_field: stage.token_field(),
-        ..open.engine(&plan.load)?
-    };
-    let (population, _) = stage.population(plan, signing)?;
+    let engine = stage.engine(open.engine(&plan.load)?);
+    let (population, signed_by) = stage.population(plan, signing)?;
     let population = Arc::new(population);
+    let registry = Registry::compiled();
+    let backend = registry.get(&signed_by)?;
+    let rotation = Rotation::prepare(plan, stage, &population, &**backend)?;
     let calibration = if open.calibrate.0.is_zero() {
         None
     } else {
@@ -87,14 +88,17 @@ pub(super) fn open_step(
     };
     let name = "open".to_owned();
     tell(Event::StepBegan { name: name.clone() });
-    let measured = run_open(
-        &engine,
-        &stage.url,
-        &population,
-        stage.broker_threads(),
-        stop,
-        |progress| tell(Event::Step(progress)),
-    )?;
+    let (measured, rotated) = rotating(rotation, || {
+        run_open(
+            &engine,
+            &stage.url,
+            &population,
+            stage.broker_threads(),
+            stop,
+            |progress| tell(Event::Step(progress)),
+        )
+    })?;
+    let measured = measured?;
     let was_stopped = measured.was_stopped;
     let step = StepPlan {
         name,
@@ -103,7 +107,11 @@ pub(super) fn open_step(
             token: TokenHabit::FetchPerCall,
         },
     };
-    Ok((record(&step, &engine, measured, calibration), was_stopped))
+    let mut record = record(&step, &engine, measured, calibration);
+    if let Some(open) = &mut record.open {
+        open.rotation = rotated;
+    }
+    Ok((record, was_stopped))
 }
 
 fn record(
@@ -125,7 +133,11 @@ fn record(
         outcomes: measured.outcomes,
         slices: measured.slices,
         blame: measured.blame,
+        opened: measured.opened,
         signing: measured.signing,
+        retries: measured.retries,
+        cache: measured.cache,
+        rotation: None,
         health: measured.health,
         calibration,
         soundness,
@@ -138,7 +150,7 @@ fn record(
         phases: measured.phases,
         outcomes: open.counts(),
         assertions_signed: open.signing.signed,
-        requests_sent: open.accounts.answered + open.accounts.failed,
+        requests_sent: open.requests_sent(),
         abandoned: open.accounts.unfinished,
         latencies: measured.latencies,
         cpu: measured.cpu,

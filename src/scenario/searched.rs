@@ -4,7 +4,8 @@
 
 use super::open_step::Prepared;
 use super::plan::Plan;
-use super::runner::{RunError, conditions, key_facts};
+use super::run_error::RunError;
+use super::runner::{conditions, key_facts};
 use crate::record::document::SCHEMA_VERSION;
 use crate::record::host::QualityWatch;
 use crate::record::{Host, RunDocument, SearchRecord, Tool};

@@ -4,10 +4,12 @@
 //! remembers an identifier even when it answers 429 or 5xx. A complaint about
 //! `exp`, `iat` or `nbf` is answered by learning the server's time from its
 //! `Date` header. `Retry-After` is honoured up to a bound; without it the
-//! pause doubles.
+//! pause doubles. Every pause is prolonged a little, at random.
 //!
 //! No lock is taken on the way to a signature: the key is read from its ring,
-//! and each thread writes assertions with a builder of its own.
+//! and each thread writes assertions with a builder of its own. The signature
+//! is made on the calling thread, or awaited from a mint where the key has one
+//! ([`SigningKey::of_mint`]).
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,6 +22,7 @@ use thread_local::ThreadLocal;
 use super::app::App;
 use super::exchange::{Answer, Exchange, Token};
 use super::keys::{KeyRing, SigningKey};
+use super::policy::Dice;
 use super::purpose::Purpose;
 use super::source::{Fault, Source, Wanted};
 use crate::assertion::{AssertionError, Builder, Subject};
@@ -34,9 +37,14 @@ pub struct Retry {
     pub attempts: u32,
     /// The first pause; each further one is twice as long.
     pub first_pause: Duration,
-    /// The longest pause, also of those that the server asks for.
+    /// The longest pause, also of those that the server asks for. With zero,
+    /// nothing is repeated that an endpoint was too busy for.
     pub longest_pause: Duration,
 }
+
+/// The part of a pause by which it is prolonged at most, at random: clients
+/// that failed together do not come back together.
+const SPREAD: f64 = 0.1;
 
 impl Retry {
     /// One attempt, as a load test makes: a failure is a result.
@@ -44,6 +52,14 @@ impl Retry {
         attempts: 1,
         first_pause: Duration::ZERO,
         longest_pause: Duration::ZERO,
+    };
+
+    /// A second attempt where a new assertion mends what was wrong with the
+    /// first, its dates or its `jti`, and none that would have to wait. It
+    /// suits a client behind a cache, which has pauses of its own.
+    pub const AT_ONCE: Self = Self {
+        attempts: 2,
+        ..Self::NEVER
     };
 }
 
@@ -66,6 +82,7 @@ pub struct Client {
     retry: Retry,
     pen: ArcSwap<Pen>,
     revocation_url: Option<String>,
+    dice: Dice,
     /// The server's time less ours, in milliseconds.
     offset_ms: AtomicI64,
 }
@@ -113,6 +130,7 @@ impl Client {
                 builders: ThreadLocal::new(),
             }),
             revocation_url: None,
+            dice: Dice::new(),
             offset_ms: AtomicI64::new(0),
         }
     }
@@ -150,7 +168,7 @@ impl Client {
             // The key is held until the answer is there: until then, the
             // endpoint needs its public half.
             let key = self.keys.current();
-            let assertion = self.assertion(&key, subject)?;
+            let assertion = self.assertion(&key, subject).await?;
             let answer = self.exchange.send(&assertion).await;
             drop(key);
             if let Some(token) = answer.token {
@@ -163,16 +181,17 @@ impl Client {
                 }
                 Reaction::LearnTime | Reaction::GiveUp => None,
                 Reaction::SignAnew => Some(Duration::ZERO),
+                Reaction::Wait if self.retry.longest_pause.is_zero() => None,
                 Reaction::Wait => Some(answer.retry_after.unwrap_or(pause)),
             };
             match next {
                 Some(wait) if attempt < self.retry.attempts => {
-                    // Only the client's own pauses are spread and bounded;
-                    // coming back before the server's would burn a try.
+                    // Coming back before the server asks for it would burn a
+                    // try, so that a pause is never shortened.
                     if wait > self.retry.longest_pause {
                         return Err(FetchError::refused(&answer, attempt));
                     }
-                    tokio::time::sleep(wait).await;
+                    tokio::time::sleep(wait.mul_f64(1.0 + SPREAD * self.dice.roll())).await;
                     pause = (pause * 2).min(self.retry.longest_pause);
                     attempt += 1;
                 }
@@ -217,7 +236,20 @@ impl Client {
         }
     }
 
-    fn assertion(&self, key: &Arc<SigningKey>, subject: &Subject) -> Result<Vec<u8>, FetchError> {
+    async fn assertion(
+        &self,
+        key: &Arc<SigningKey>,
+        subject: &Subject,
+    ) -> Result<Vec<u8>, FetchError> {
+        let input = self.signing_input(key, subject)?;
+        Ok(key.complete(input).await?)
+    }
+
+    fn signing_input(
+        &self,
+        key: &Arc<SigningKey>,
+        subject: &Subject,
+    ) -> Result<Vec<u8>, FetchError> {
         let pen = self.pen_of(key);
         let builder = pen.builders.get_or_try(|| {
             self.app
@@ -228,7 +260,7 @@ impl Client {
         // Nothing in between awaits or calls back, so the builder is free.
         builder
             .borrow_mut()
-            .write(self.server_time(), subject, key.signer(), &mut out)?;
+            .write_signing_input(self.server_time(), subject, &mut out);
         Ok(out)
     }
 

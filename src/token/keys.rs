@@ -12,9 +12,14 @@
 //! Nothing of it was found in memory after that with the backends `aws-lc-rs`,
 //! `jsonwebtoken`, `graviola` and `batch`; `ring` and `rsa` leave copies, which
 //! nobody outside of them can reach.
+//!
+//! A backend that is fastest in batches wants callers that meet: a key may
+//! sign through a [`Mint`], whose threads gather what is asked for at the same
+//! time while the callers await it.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -23,14 +28,26 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
-use crate::signer::{Algorithm, Backend, LoadError, PrivateKey, PublicKey, Signer};
+use crate::assertion::append_signature;
+use crate::signer::{
+    Algorithm, Backend, LoadError, Mint, MintConfig, MintError, PrivateKey, PublicKey, SignError,
+    Signed, Signer,
+};
+
+/// Who makes a key's signatures.
+enum Hand {
+    /// The thread that asks.
+    Own(Arc<dyn Signer>),
+    /// Threads apart, which gather what several ask for.
+    Mint(Arc<Mint>),
+}
 
 /// A key that is ready to sign, and the ID by which an endpoint knows it.
 pub struct SigningKey {
     kid: Option<String>,
     algorithm: Algorithm,
     fingerprint: Option<[u8; 32]>,
-    signer: Arc<dyn Signer>,
+    hand: Hand,
     /// Declared last, and thereby dropped after the signer.
     end: End,
 }
@@ -56,12 +73,40 @@ impl SigningKey {
     /// keeps the key alive.
     #[must_use]
     pub fn of_signer(signer: Arc<dyn Signer>, kid: Option<&str>, algorithm: Algorithm) -> Self {
+        Self::of_hand(Hand::Own(signer), kid, algorithm)
+    }
+
+    /// Takes a mint, whose threads sign while the callers await their
+    /// signatures. Whoever keeps a clone of it keeps the key alive.
+    ///
+    /// The mint ends with the last user of the key, who waits for its threads.
+    #[must_use]
+    pub fn of_mint(mint: Arc<Mint>, kid: Option<&str>, algorithm: Algorithm) -> Self {
+        Self::of_hand(Hand::Mint(mint), kid, algorithm)
+    }
+
+    fn of_hand(hand: Hand, kid: Option<&str>, algorithm: Algorithm) -> Self {
         Self {
             kid: kid.map(str::to_owned),
             algorithm,
             fingerprint: None,
-            signer,
+            hand,
             end: End(Arc::default()),
+        }
+    }
+
+    /// Has a mint sign with the same key; a key that has one keeps it.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn minted(self, config: MintConfig) -> io::Result<Self> {
+        match self.hand {
+            Hand::Own(signer) => Ok(Self {
+                hand: Hand::Mint(Arc::new(Mint::start(signer, config)?)),
+                ..self
+            }),
+            Hand::Mint(_) => Ok(self),
         }
     }
 
@@ -83,10 +128,55 @@ impl SigningKey {
         self.fingerprint.as_ref()
     }
 
-    /// Returns what signs.
+    /// Returns what signs on the calling thread; through a mint, it blocks
+    /// until that has signed.
     #[must_use]
     pub fn signer(&self) -> &dyn Signer {
-        &*self.signer
+        match &self.hand {
+            Hand::Own(signer) => &**signer,
+            Hand::Mint(mint) => &**mint,
+        }
+    }
+
+    /// Returns the mint that signs, if one does.
+    #[must_use]
+    pub fn mint(&self) -> Option<&Arc<Mint>> {
+        match &self.hand {
+            Hand::Own(_) => None,
+            Hand::Mint(mint) => Some(mint),
+        }
+    }
+
+    /// Signs `message`, a JWS signing input, and appends the signature to it,
+    /// which makes it a compact JWS.
+    ///
+    /// Without a mint it signs at once, on the calling thread; with one it
+    /// awaits the signature, and dropping the future withdraws the request.
+    ///
+    /// # Errors
+    ///
+    /// The backend failed.
+    pub async fn complete(&self, mut message: Vec<u8>) -> Result<Vec<u8>, SignError> {
+        let mut signature = Vec::new();
+        match &self.hand {
+            Hand::Own(signer) => {
+                signature.resize(signer.signature_len(), 0);
+                signer.sign(&message, &mut signature)?;
+            }
+            Hand::Mint(mint) => {
+                let signed = mint.sign(message, signature, None).await;
+                Signed { message, signature } = signed.map_err(|error| match error {
+                    MintError::Sign(error) => error,
+                    // Without a deadline, and with the mint held by the key,
+                    // only a thread that panicked leaves a request unanswered.
+                    MintError::Deadline | MintError::Closed => {
+                        SignError::Backend { backend: "mint" }
+                    }
+                })?;
+            }
+        }
+        append_signature(&mut message, &signature);
+        Ok(message)
     }
 }
 
@@ -281,7 +371,6 @@ impl fmt::Debug for KeyStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signer::SignError;
 
     /// Says when it is dropped.
     struct Told(Arc<AtomicBool>);

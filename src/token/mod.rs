@@ -16,7 +16,7 @@
 //!
 //! A program with many workers makes one client and one cache; each worker
 //! asks the cache before every call. The endpoint here is the embedded one,
-//! and so is the app.
+//! and so is the app. `docs/token.md` has more, and what it costs.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -61,7 +61,7 @@
 //!     exchange,
 //!     ring,
 //!     Arc::new(SystemClock::new()),
-//!     Retry::NEVER,
+//!     Retry::AT_ONCE,
 //! );
 //! let purpose = client.purpose().clone();
 //! let cache = Cache::new(client);
@@ -111,6 +111,7 @@ mod flight;
 mod slot;
 mod sync;
 mod table;
+mod token_file;
 
 pub use self::app::{App, AppError};
 pub use self::cache::{Cache, CacheBuilder, CacheError, Held};
@@ -121,6 +122,12 @@ pub use self::keys::{KeyRing, KeyStore, Retired, SigningKey};
 pub use self::metrics::{AgeClass, Metrics};
 pub use self::policy::{Policy, Refresh};
 pub use self::purpose::Purpose;
-pub use self::shelf::{Shelf, ShelfError};
+pub use self::shelf::Shelf;
 pub use self::source::{Clients, Fault, Source, Wanted};
+pub use self::token_file::ShelfError;
 pub use self::watch::{Change, KeyFile, KeyWatch, WatchError};
+
+/// The programs of the guide, which are compiled and run as those above.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/token.md")]
+struct Guide;

@@ -12,31 +12,34 @@
 //! it, and the fault is there to be asked for.
 //!
 //! Lives are kept in wall time, since processes have no other clock in
-//! common; a token from the future is not used.
+//! common; a token from the future is not used. Tokens that are over are
+//! removed by whoever writes the next; the lock files, which are empty, stay.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustix::fs::OFlags;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 use super::exchange::Token;
 use super::purpose::Purpose;
 use super::source::{Source, Wanted};
+use super::token_file::{self, Entry, ShelfError, check_private, io_fault};
+use crate::assertion::Subject;
 use crate::clock::{Clock, SystemClock};
 
 /// How long a process waits for another that fetches the same token, before
 /// it fetches by itself: longer than most requests take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many other files are looked at for tokens that are over, whenever one
+/// is written: a millisecond's work, and more than are written meanwhile.
+const SWEPT: usize = 64;
 
 /// The first and the longest pause between two looks at a lock.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
@@ -44,12 +47,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_m
 /// What must be left of a token's life for it to be of use, a tenth of the
 /// life at most.
 const MARGIN_MS: u64 = 30_000;
-
-/// The most bytes of a file; a token answer has below 2 KiB.
-const MAX_BYTES: u64 = 64 * 1024;
-
-/// The version of the files' format.
-const VERSION: u32 = 1;
 
 /// Tokens in files, in front of the source that they come from.
 pub struct Shelf<S> {
@@ -60,17 +57,6 @@ pub struct Shelf<S> {
     patience: Duration,
     served: AtomicU64,
     fault: Mutex<Option<ShelfError>>,
-}
-
-/// What stands in a file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    version: u32,
-    access_token: Zeroizing<String>,
-    token_type: String,
-    asked_unix_ms: u64,
-    expires_unix_ms: u64,
 }
 
 /// Where one token's files are.
@@ -143,6 +129,17 @@ impl<S: Source> Shelf<S> {
         &self.source
     }
 
+    /// Returns the token in the file, if there is one that is of use; fetches
+    /// none.
+    pub fn peek(&self, purpose: &Purpose, subject: &Subject) -> Option<Arc<Token>> {
+        let wanted = Wanted {
+            purpose,
+            subject,
+            other_than: None,
+        };
+        self.look(&self.place(&wanted), &wanted)
+    }
+
     /// Returns the names of a token's files. They tell nothing of the subject
     /// to one who does not know it.
     fn place(&self, wanted: &Wanted<'_>) -> Place {
@@ -178,7 +175,7 @@ impl<S: Source> Shelf<S> {
 
     /// Returns the token in the file, if it is of use.
     fn look(&self, place: &Place, wanted: &Wanted<'_>) -> Option<Arc<Token>> {
-        let entry = match read(&place.entry) {
+        let entry = match token_file::read(&place.entry) {
             Ok(entry) => entry?,
             Err(fault) => {
                 self.note(fault);
@@ -194,7 +191,6 @@ impl<S: Source> Shelf<S> {
         if entry.asked_unix_ms > now || left <= MARGIN_MS.min(life / 10) || is_refused {
             return None;
         }
-        self.served.fetch_add(1, Ordering::Relaxed);
         Some(Arc::new(Token::new(
             entry.access_token.to_string(),
             entry.token_type,
@@ -202,16 +198,17 @@ impl<S: Source> Shelf<S> {
         )))
     }
 
+    /// Takes the token from the file, if it is of use, and counts that.
+    fn serve(&self, place: &Place, wanted: &Wanted<'_>) -> Option<Arc<Token>> {
+        let token = self.look(place, wanted)?;
+        self.served.fetch_add(1, Ordering::Relaxed);
+        Some(token)
+    }
+
     /// Waits for the right to fetch a token; `None` if that takes too long or
     /// there is something wrong with the file.
     async fn lock(&self, place: &Place) -> Option<File> {
-        let file = match private()
-            .create(true)
-            .append(true)
-            .open(&place.lock)
-            .map_err(|source| io_fault(&place.lock, source))
-            .and_then(|file| check_private(&file, &place.lock).map(|()| file))
-        {
+        let file = match token_file::open_lock(&place.lock) {
             Ok(file) => file,
             Err(fault) => {
                 self.note(fault);
@@ -245,17 +242,11 @@ impl<S: Source> Shelf<S> {
     }
 
     fn keep(&self, place: &Place, token: &Token, asked_unix_ms: u64) {
-        let life = u64::try_from(token.lifetime().as_millis()).unwrap_or(u64::MAX);
-        let entry = Entry {
-            version: VERSION,
-            access_token: Zeroizing::new(token.expose().to_owned()),
-            token_type: token.token_type().to_owned(),
-            asked_unix_ms,
-            expires_unix_ms: asked_unix_ms.saturating_add(life),
-        };
-        if let Err(source) = write(&place.entry, &entry) {
+        let entry = Entry::of(token, asked_unix_ms);
+        if let Err(source) = token_file::write(&place.entry, &entry) {
             self.note(io_fault(&place.entry, source));
         }
+        token_file::sweep(&self.folder, self.now_ms(), SWEPT);
     }
 
     fn now_ms(&self) -> u64 {
@@ -275,12 +266,12 @@ impl<S: Source> Source for Shelf<S> {
     /// Waiting for another process takes a tokio runtime with time.
     async fn fetch(&self, wanted: Wanted<'_>) -> Result<Arc<Token>, S::Error> {
         let place = self.place(&wanted);
-        if let Some(token) = self.look(&place, &wanted) {
+        if let Some(token) = self.serve(&place, &wanted) {
             return Ok(token);
         }
         let lock = self.lock(&place).await;
         // Another process may have been faster.
-        if let Some(token) = self.look(&place, &wanted) {
+        if let Some(token) = self.serve(&place, &wanted) {
             return Ok(token);
         }
         let asked = self.now_ms();
@@ -292,7 +283,7 @@ impl<S: Source> Source for Shelf<S> {
     }
 
     async fn revoke(&self, purpose: &Purpose, token: &Token) -> Result<(), S::Error> {
-        if let Err(fault) = remove_token(&self.folder, token) {
+        if let Err(fault) = token_file::remove(&self.folder, token) {
             self.note(fault);
         }
         self.source.revoke(purpose, token).await
@@ -317,136 +308,4 @@ pub fn usual_folder() -> Option<PathBuf> {
         .filter(|path| path.is_absolute())
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))?;
     Some(base.join("mintmark").join("tokens"))
-}
-
-/// Why a file was not used.
-#[derive(Debug, thiserror::Error)]
-pub enum ShelfError {
-    /// The system refused.
-    #[error("the token file {} cannot be used", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        #[source]
-        source: io::Error,
-    },
-    /// Somebody else could read it or have written it.
-    #[error(
-        "{} belongs to user {owner} and has the mode {mode:03o}, expected user {user} and no access for others",
-        path.display()
-    )]
-    NotPrivate {
-        /// The file or folder.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-        /// Who asks.
-        user: u32,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// It holds something else than a token.
-    #[error("the token file {} is damaged or of another version, expected version {VERSION}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another process held the lock for too long.
-    #[error("another process has held {} for {waited:?}", path.display())]
-    Impatient {
-        /// The file.
-        path: PathBuf,
-        /// How long it was waited for.
-        waited: Duration,
-    },
-}
-
-/// Files that only the user may access, and no links to others.
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    #[expect(clippy::cast_possible_wrap, reason = "flags are bits")]
-    options
-        .mode(0o600)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32);
-    options
-}
-
-fn check_private(file: &File, path: &Path) -> Result<(), ShelfError> {
-    let metadata = file.metadata().map_err(|source| io_fault(path, source))?;
-    let user = rustix::process::geteuid().as_raw();
-    let mode = metadata.mode() & 0o777;
-    let admits_others = mode & 0o077 != 0;
-    if metadata.uid() == user && !admits_others {
-        return Ok(());
-    }
-    Err(ShelfError::NotPrivate {
-        path: path.to_owned(),
-        owner: metadata.uid(),
-        user,
-        mode,
-    })
-}
-
-/// Reads a file; there need not be one.
-fn read(path: &Path) -> Result<Option<Entry>, ShelfError> {
-    let file = match private().read(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(io_fault(path, source)),
-    };
-    check_private(&file, path)?;
-    let mut text = Zeroizing::new(Vec::with_capacity(4 * 1024));
-    file.take(MAX_BYTES)
-        .read_to_end(&mut text)
-        .map_err(|source| io_fault(path, source))?;
-    serde_json::from_slice::<Entry>(&text)
-        .ok()
-        .filter(|entry| entry.version == VERSION)
-        .map(Some)
-        .ok_or_else(|| ShelfError::Damaged {
-            path: path.to_owned(),
-        })
-}
-
-/// Writes a file whole or not at all. It need not outlive the machine.
-fn write(path: &Path, entry: &Entry) -> io::Result<()> {
-    static UNFINISHED: AtomicU64 = AtomicU64::new(0);
-    let text = Zeroizing::new(serde_json::to_vec(entry)?);
-    let number = UNFINISHED.fetch_add(1, Ordering::Relaxed);
-    let unfinished = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
-    // One that a process of the same number left behind is in the way.
-    let _ = std::fs::remove_file(&unfinished);
-    let written = private()
-        .write(true)
-        .create_new(true)
-        .open(&unfinished)
-        .and_then(|mut file| file.write_all(&text))
-        .and_then(|()| std::fs::rename(&unfinished, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&unfinished);
-    }
-    written
-}
-
-/// Removes the file that holds `token`.
-fn remove_token(folder: &Path, token: &Token) -> Result<(), ShelfError> {
-    let names = std::fs::read_dir(folder).map_err(|source| io_fault(folder, source))?;
-    for name in names.flatten() {
-        let path = name.path();
-        let is_entry = path
-            .extension()
-            .is_some_and(|extension| extension == "json");
-        if is_entry && read(&path)?.is_some_and(|entry| *entry.access_token == token.expose()) {
-            std::fs::remove_file(&path).map_err(|source| io_fault(&path, source))?;
-        }
-    }
-    Ok(())
-}
-
-fn io_fault(path: &Path, source: io::Error) -> ShelfError {
-    ShelfError::Io {
-        path: path.to_owned(),
-        source,
-    }
 }

@@ -158,18 +158,18 @@ async fn a_client_whose_clock_is_wrong_learns_the_servers_time() {
     let app = generated_app();
     let broker = broker_for(&app);
     let now = SystemClock::new().unix();
-    for (clock, attempts) in [
-        (now.saturating_sub(Duration::from_secs(600)), 2),
-        (now + Duration::from_secs(600), 2),
+    for (clock, retry) in [
+        (
+            now.saturating_sub(Duration::from_secs(600)),
+            Retry::default(),
+        ),
+        (now + Duration::from_secs(600), Retry::AT_ONCE),
     ] {
         let client = client(
             &app,
             &broker.token_url(),
             Arc::new(ManualClock::at(clock)),
-            Retry {
-                attempts,
-                ..Retry::default()
-            },
+            retry,
         );
         client.fetch(&Subject::user(USER)).await.unwrap();
         let offset = client.clock_offset_ms();
@@ -302,6 +302,21 @@ async fn every_attempt_is_signed_anew() {
     let bodies = server.join().unwrap();
     let unique: std::collections::BTreeSet<_> = bodies.iter().collect();
     assert_eq!(unique.len(), 4, "an assertion was sent twice");
+}
+
+#[tokio::test]
+async fn a_client_behind_a_cache_leaves_it_to_that_to_wait() {
+    for headers in ["", "Retry-After: 0\r\n", "Retry-After: 1\r\n"] {
+        let (url, server) = scripted(vec![answer("503 Service Unavailable", headers, "<html>")]);
+        let clock = Arc::new(SystemClock::new());
+        let client = client(&generated_app(), &url, clock, Retry::AT_ONCE);
+        let error = client.fetch(&Subject::user("1")).await.unwrap_err();
+        let FetchError::Refused { attempts, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(attempts, 1, "{headers}");
+        server.join().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::directory::{AppRecord, Directory, DirectoryError, NewUser};
 use super::follow::Followed;
+use super::order_sheet::OrderSheet;
 use super::origin::Origins;
 use super::registration::{Access, Authentication};
 use super::registry::sha256;
@@ -64,6 +65,7 @@ pub(super) fn router() -> Router<Arc<Endpoint>> {
         .route("/users", get(users).post(add_user))
         .route("/notices", get(notices))
         .route("/stats", get(stats))
+        .route("/behaviour", get(behaviour).put(order))
         .fallback(any(nowhere))
 }
 
@@ -303,6 +305,21 @@ async fn notices(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Res
 async fn stats(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
     let counted = endpoint.counters.read();
     act(endpoint, request, move |_, ()| shown(&counted)).await
+}
+
+async fn behaviour(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+    let sheet = endpoint.sheet();
+    act(endpoint, request, move |_, ()| shown(&sheet)).await
+}
+
+async fn order(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+    let ordered = Arc::clone(&endpoint);
+    act(endpoint, request, move |_, sheet: OrderSheet| {
+        let obeyed = ordered.order_all(&sheet);
+        obeyed.map_err(|error| Refused::Malformed(error.to_string()))?;
+        shown(&ordered.sheet())
+    })
+    .await
 }
 
 /// Checks who asks, reads the body, and acts on the directory.

@@ -85,9 +85,7 @@ impl Directory {
     ///
     /// The database failed.
     pub fn apps(&self) -> Result<Vec<AppRecord>, DirectoryError> {
-        let connection = self.connection.lock();
-        let apps = record::apps(&connection)?.into_iter();
-        apps.map(|app| app.record(&connection)).collect()
+        record::records(&self.connection.lock())
     }
 
     /// Finds an app by its client ID or its name.
@@ -148,6 +146,34 @@ impl Directory {
         })
     }
 
+    /// Hands out the app's configuration file for a key whose private half
+    /// the developer has, with that half left out.
+    ///
+    /// # Errors
+    ///
+    /// There is no such app or key.
+    pub fn settings(&self, called: &str, kid: &str) -> Result<AppConfig, DirectoryError> {
+        let connection = self.connection.lock();
+        let app = record::app(&connection, called)?;
+        let is_there = connection.query_row(
+            "SELECT count(*) FROM app_key WHERE app = ?1 AND kid = ?2",
+            params![app.number, kid],
+            |row| row.get::<_, i64>(0),
+        )? > 0;
+        if !is_there {
+            return Err(unknown_key(kid));
+        }
+        Ok(AppConfig {
+            client_id: app.client_id,
+            client_secret: Secret::new(app.client_secret.to_string()),
+            public_key_id: kid.to_owned(),
+            private_key: Secret::new(String::new()),
+            passphrase: None,
+            enterprise_id: Some(app.enterprise_id),
+            user_id: None,
+        })
+    }
+
     /// Removes a key, by which no token is had any more.
     ///
     /// # Errors
@@ -161,10 +187,7 @@ impl Directory {
                 params![app.number, kid],
             )?;
             if removed == 0 {
-                return Err(DirectoryError::Unknown {
-                    what: "key of the app",
-                    name: kid.to_owned(),
-                });
+                return Err(unknown_key(kid));
             }
             app.record(writing)
         })
@@ -214,6 +237,13 @@ impl Directory {
             )?;
             record::app(writing, &app.client_id)?.record(writing)
         })
+    }
+}
+
+fn unknown_key(kid: &str) -> DirectoryError {
+    DirectoryError::Unknown {
+        what: "key of the app",
+        name: kid.to_owned(),
     }
 }
 

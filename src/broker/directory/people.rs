@@ -46,6 +46,39 @@ impl Directory {
         })
     }
 
+    /// Registers an enterprise together with its first administrator.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::add_enterprise`] and [`Self::add_administrator`].
+    pub fn found_enterprise(
+        &self,
+        id: Option<&str>,
+        name: &str,
+        login: &str,
+    ) -> Result<Enterprise, DirectoryError> {
+        check_name("name", name)?;
+        check_name("login", login)?;
+        let id = drawn_unless(id)?;
+        self.change(|writing| {
+            writing
+                .execute(
+                    "INSERT INTO enterprise (id, name) VALUES (?1, ?2)",
+                    params![id, name],
+                )
+                .map_err(|error| taken("enterprise", &id, error))?;
+            writing.execute(
+                "INSERT INTO administrator (login, enterprise_id) VALUES (?1, ?2)",
+                params![login, id],
+            )?;
+            Ok(())
+        })?;
+        Ok(Enterprise {
+            id,
+            name: name.to_owned(),
+        })
+    }
+
     /// Lists the enterprises, oldest first.
     ///
     /// # Errors

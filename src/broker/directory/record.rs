@@ -210,7 +210,7 @@ pub(super) fn app(connection: &Connection, called: &str) -> Result<AppRow, Direc
 }
 
 /// Lists the apps, in the order of their creation.
-pub(super) fn apps(connection: &Connection) -> Result<Vec<AppRow>, DirectoryError> {
+fn apps(connection: &Connection) -> Result<Vec<AppRow>, DirectoryError> {
     connection
         .prepare(&format!("{APP} ORDER BY number"))?
         .query_map((), |row| Ok(read_app(row)))?
@@ -307,10 +307,24 @@ impl AppRow {
 
     /// Tells everything that may be told.
     pub(super) fn record(self, connection: &Connection) -> Result<AppRecord, DirectoryError> {
-        let service_account = match self.approved {
-            None => None,
-            Some(_) => service_account(connection, &self.client_id)?,
-        };
+        let mut snapshot = Snapshot::default();
+        if self.approved.is_some() {
+            super::fill(connection, &mut snapshot)?;
+        }
+        self.record_with(connection, &snapshot)
+    }
+
+    /// Tells everything that may be told; service accounts are as every
+    /// snapshot makes them.
+    fn record_with(
+        self,
+        connection: &Connection,
+        snapshot: &Snapshot,
+    ) -> Result<AppRecord, DirectoryError> {
+        let service_account = self
+            .approved
+            .and_then(|_| snapshot.app(&self.client_id))
+            .map(|app| app.service_account().clone());
         Ok(AppRecord {
             keys: keys(connection, self.number)?
                 .into_iter()
@@ -331,15 +345,13 @@ impl AppRow {
     }
 }
 
-/// Finds the account as every snapshot makes it.
-fn service_account(
-    connection: &Connection,
-    client_id: &str,
-) -> Result<Option<ServiceAccount>, DirectoryError> {
+/// Lists what may be told of all apps, in the order of their creation.
+pub(super) fn records(connection: &Connection) -> Result<Vec<AppRecord>, DirectoryError> {
     let mut snapshot = Snapshot::default();
     super::fill(connection, &mut snapshot)?;
-    let app = snapshot.app(client_id);
-    Ok(app.map(|app| app.service_account().clone()))
+    let apps = apps(connection)?.into_iter();
+    apps.map(|app| app.record_with(connection, &snapshot))
+        .collect()
 }
 
 fn read_app(row: &Row<'_>) -> Result<AppRow, DirectoryError> {

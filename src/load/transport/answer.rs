@@ -40,7 +40,7 @@ struct Around {
 
 impl Around {
     /// Finds a token of plain characters, as it was written, in a body that
-    /// was read in full.
+    /// was read in full. Plain are those of ASCII from `#` on but the backslash.
     fn find(token_field: &str, body: &[u8]) -> Option<Self> {
         let name = format!("\"{token_field}\":\"");
         let is_here = |at: &usize| body[*at..].starts_with(name.as_bytes());
@@ -66,13 +66,21 @@ impl Around {
         else {
             return false;
         };
-        // Without an early exit the compiler takes many at once.
-        #[allow(clippy::needless_bitwise_bool)]
-        let strange = token.iter().fold(false, |strange, byte| {
-            strange | (*byte < 0x20) | (*byte > 0x7e) | (*byte == b'"') | (*byte == b'\\')
-        });
-        !token.is_empty() && !strange
+        !token.is_empty() && is_plain(token)
     }
+}
+
+/// Is every character one from `#` on, and no backslash?
+fn is_plain(token: &[u8]) -> bool {
+    // Without an early exit the compiler takes many at once: a bit that none
+    // should have, the least character, and the least difference to a
+    // backslash.
+    let (bits, least, apart) = token
+        .iter()
+        .fold((0, u8::MAX, u8::MAX), |(bits, least, apart), byte| {
+            (bits | byte, least.min(*byte), apart.min(byte ^ b'\\'))
+        });
+    bits < 0x80 && least >= b'#' && apart != 0
 }
 
 impl Default for Reading {
@@ -211,6 +219,8 @@ mod tests {
         let bodies = [
             r#"{"access_token":"abc","expires_in":3}"#,
             r#"{"access_token":"xyz-._~+/=","expires_in":3}"#,
+            r##"{"access_token":"!# ","expires_in":3}"##,
+            "{\"access_token\":\"\u{7f}\",\"expires_in\":3}",
             r#"{"access_token":"","expires_in":3}"#,
             r#"{"access_token":"a"b","expires_in":3}"#,
             r#"{"access_token":"a\"b","expires_in":3}"#,
@@ -233,6 +243,18 @@ mod tests {
                     fresh.outcome(200, second.as_bytes()),
                     "{second} after {first}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn each_character_is_judged_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            let is_one = (b'#'..=0x7f).contains(&byte) && byte != b'\\';
+            for at in [0, 15, 16, 31, 32, 39] {
+                let mut token = [b'a'; 40];
+                token[at] = byte;
+                assert_eq!(is_plain(&token), is_one, "{byte} at {at}");
             }
         }
     }

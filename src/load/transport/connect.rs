@@ -4,152 +4,30 @@
 //! have time-outs of their own. A failure is an [`Outcome`].
 
 use std::cell::RefCell;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls_platform_verifier::ConfigVerifierExt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::Resumption;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::HandshakeKind;
+use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::answer::MAX_HEAD_BYTES;
+use super::endpoint::{Endpoint, Proxy};
 use super::stamped::Stamped;
+use super::tls::Tls;
 use super::{Limits, Opened};
 use crate::load::pacer::now_ns;
 use crate::record::Outcome;
 use crate::record::outcome::Stage;
-
-/// Where requests go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    is_tls: bool,
-    host: String,
-    port: u16,
-    /// The path and the query of the request line.
-    pub target: String,
-    /// A Unix socket to connect to in place of the host.
-    pub socket: Option<PathBuf>,
-}
-
-impl Endpoint {
-    /// Reads the URL of a token endpoint.
-    ///
-    /// # Errors
-    ///
-    /// It is not a URL of HTTP with a host.
-    pub fn of(url: &str) -> Result<Self, ConnectorError> {
-        let wrong = || ConnectorError::Url(url.to_owned());
-        let parsed = url::Url::parse(url).map_err(|_| wrong())?;
-        let is_tls = match parsed.scheme() {
-            "http" => false,
-            "https" => true,
-            _ => return Err(wrong()),
-        };
-        let host = parsed.host_str().ok_or_else(wrong)?;
-        let mut target = parsed.path().to_owned();
-        if let Some(query) = parsed.query() {
-            target.push('?');
-            target.push_str(query);
-        }
-        Ok(Self {
-            is_tls,
-            host: host.to_owned(),
-            port: parsed.port_or_known_default().ok_or_else(wrong)?,
-            target,
-            socket: None,
-        })
-    }
-
-    /// Does the endpoint speak TLS?
-    #[must_use]
-    pub fn is_tls(&self) -> bool {
-        self.is_tls
-    }
-
-    /// Returns the host with its port, unless that is the usual one.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        match (self.is_tls, self.port) {
-            (false, 80) | (true, 443) => self.host.clone(),
-            (_, port) => format!("{}:{port}", self.host),
-        }
-    }
-
-    /// Returns the host without the brackets of an IPv6 address.
-    fn bare_host(&self) -> &str {
-        self.host.trim_matches(['[', ']'])
-    }
-}
-
-/// How TLS is spoken.
-#[derive(Clone, Default)]
-pub struct Tls {
-    /// Certificates to trust in place of the system's, as PEM.
-    pub trusted_pem: Option<Vec<u8>>,
-    /// The client's certificate chain and its private key, as PEM.
-    pub client_pem: Option<zeroize::Zeroizing<Vec<u8>>>,
-    /// Are sessions not resumed?
-    pub is_full_handshake_only: bool,
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
-            .field("has_trusted", &self.trusted_pem.is_some())
-            .field("has_client", &self.client_pem.is_some())
-            .field("is_full_handshake_only", &self.is_full_handshake_only)
-            .finish()
-    }
-}
-
-impl Tls {
-    fn config(&self, protocols: &[&[u8]]) -> Result<ClientConfig, ConnectorError> {
-        let mut config = match (&self.trusted_pem, &self.client_pem) {
-            (None, None) => ClientConfig::with_platform_verifier().map_err(ConnectorError::Tls)?,
-            (trusted, client) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in CertificateDer::pem_slice_iter(trusted.as_deref().unwrap_or(&[]))
-                {
-                    let certificate = certificate.map_err(|_| ConnectorError::Pem)?;
-                    roots.add(certificate).map_err(ConnectorError::Tls)?;
-                }
-                if roots.is_empty() {
-                    return Err(ConnectorError::NoTrust);
-                }
-                let builder = ClientConfig::builder().with_root_certificates(roots);
-                match client {
-                    None => builder.with_no_client_auth(),
-                    Some(pem) => {
-                        let chain = CertificateDer::pem_slice_iter(pem)
-                            .collect::<Result<Vec<_>, _>>()
-                            .map_err(|_| ConnectorError::Pem)?;
-                        let key =
-                            PrivateKeyDer::from_pem_slice(pem).map_err(|_| ConnectorError::Pem)?;
-                        builder
-                            .with_client_auth_cert(chain, key)
-                            .map_err(ConnectorError::Tls)?
-                    }
-                }
-            }
-        };
-        if self.is_full_handshake_only {
-            config.resumption = Resumption::disabled();
-        }
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        Ok(config)
-    }
-}
 
 /// Opens connections of one thread to one endpoint.
 pub struct Connector {
@@ -166,7 +44,7 @@ impl Connector {
     ///
     /// # Errors
     ///
-    /// TLS cannot be set up.
+    /// TLS cannot be set up, or there are two ways at once.
     pub fn new(
         endpoint: Endpoint,
         tls: &Tls,
@@ -174,7 +52,10 @@ impl Connector {
         limits: Limits,
         resolves_each_time: bool,
     ) -> Result<Self, ConnectorError> {
-        let tls = if endpoint.is_tls {
+        if endpoint.socket.is_some() && endpoint.proxy.is_some() {
+            return Err(ConnectorError::TwoWays);
+        }
+        let tls = if endpoint.is_tls() {
             let name = ServerName::try_from(endpoint.bare_host().to_owned())
                 .map_err(|_| ConnectorError::Url(endpoint.host.clone()))?;
             let config = tls.config(protocols)?;
@@ -203,74 +84,137 @@ impl Connector {
         &self.limits
     }
 
-    /// Opens a connection.
+    /// Opens a connection by `whole_at`, when the request's whole time is up.
     ///
     /// # Errors
     ///
     /// How the attempt failed, as a request's outcome.
-    pub async fn open(&self) -> Result<(Stream, Opened), Outcome> {
+    pub async fn open(&self, whole_at: Instant) -> Result<(Stream, Opened), Outcome> {
         let mut opened = Opened::default();
-        let stamped = within(
-            self.limits.connect,
-            Stage::Connect,
-            self.connect(&mut opened),
-        )
-        .await?
-        .map_err(|error| outcome_of(&error, Stage::Connect))?;
+        let stamped = self.connect(&mut opened, whole_at).await?;
         let Some((connector, name)) = &self.tls else {
             return Ok((Stream::Plain(stamped), opened));
         };
         let begun = now_ns();
-        let stream = within(
-            self.limits.tls,
-            Stage::Tls,
-            connector.connect(name.clone(), stamped),
-        )
-        .await?
-        .map_err(|error| outcome_of(&error, Stage::Tls))?;
+        let shaking = connector.connect(name.clone(), stamped);
+        let stream = within(self.limits.tls, whole_at, Stage::Tls, shaking)
+            .await?
+            .map_err(|error| outcome_of(&error, Stage::Tls))?;
         opened.tls_ns = Some(now_ns() - begun);
+        opened.is_resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         Ok((Stream::Tls(Box::new(stream)), opened))
     }
 
-    async fn connect(&self, opened: &mut Opened) -> io::Result<Stamped> {
-        let begun = now_ns();
+    /// Connects to the socket, the proxy or the host; through a proxy that is
+    /// not to read requests, to the host behind it.
+    async fn connect(&self, opened: &mut Opened, whole_at: Instant) -> Result<Stamped, Outcome> {
+        let limits = &self.limits;
+        let failed = |error: io::Error| outcome_of(&error, Stage::Connect);
         if let Some(path) = &self.endpoint.socket {
-            let stream = UnixStream::connect(path).await?;
+            let begun = now_ns();
+            let connecting = UnixStream::connect(path);
+            let stream = within(limits.connect, whole_at, Stage::Connect, connecting)
+                .await?
+                .map_err(failed)?;
             opened.connect_ns = now_ns() - begun;
             return Ok(Stamped::unix(stream));
         }
-        let address = self.address().await?;
-        opened.dns_ns = now_ns() - begun;
         let begun = now_ns();
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        opened.connect_ns = now_ns() - begun;
+        let addresses = within(limits.dns, whole_at, Stage::Dns, self.addresses())
+            .await?
+            .map_err(|_| Outcome::Dns)?;
+        let found = now_ns();
+        opened.dns_ns = found - begun;
+        let connecting = async {
+            let mut stream = connect_to_any(&addresses).await.map_err(failed)?;
+            // Without it a request in two segments waits for an acknowledgement.
+            stream.set_nodelay(true).map_err(failed)?;
+            if let Some(proxy) = &self.endpoint.proxy
+                && self.endpoint.is_tls()
+            {
+                tunnel(&mut stream, proxy, &self.endpoint).await?;
+            }
+            Ok(stream)
+        };
+        let stream = within(limits.connect, whole_at, Stage::Connect, connecting).await??;
+        opened.connect_ns = now_ns() - found;
         Ok(Stamped::tcp(stream))
     }
 
-    /// Returns the next address of the host, in turn.
-    async fn address(&self) -> io::Result<SocketAddr> {
-        let port = self.endpoint.port;
-        if let Ok(ip) = self.endpoint.bare_host().parse::<IpAddr>() {
-            return Ok(SocketAddr::new(ip, port));
+    /// Returns the addresses of whom to connect to, another one first each
+    /// time.
+    async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let (host, port) = match &self.endpoint.proxy {
+            Some(proxy) => (proxy.host.trim_matches(['[', ']']), proxy.port),
+            None => (self.endpoint.bare_host(), self.endpoint.port),
+        };
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
         }
         let must_ask = self.resolves_each_time || self.addresses.borrow().0.is_empty();
         if must_ask {
-            let found: Vec<_> = tokio::net::lookup_host((self.endpoint.bare_host(), port))
-                .await?
-                .collect();
+            let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
             self.addresses.borrow_mut().0 = found;
         }
         let mut addresses = self.addresses.borrow_mut();
+        let mut in_turn = addresses.0.clone();
+        if in_turn.is_empty() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let turn = addresses.1 % in_turn.len();
         addresses.1 = addresses.1.wrapping_add(1);
-        let turn = addresses.1;
-        let count = addresses.0.len().max(1);
-        addresses
-            .0
-            .get(turn % count)
-            .copied()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        in_turn.rotate_left(turn);
+        Ok(in_turn)
     }
+}
+
+/// Connects to the first address that lets it.
+async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::ErrorKind::NotFound.into();
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Asks a proxy for a way to the endpoint (RFC 9110 §9.3.6).
+async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, endpoint: &Endpoint) -> Result<(), Outcome> {
+    let failed = |error: io::Error| outcome_of(&error, Stage::Connect);
+    let to = format!("{}:{}", endpoint.host, endpoint.port);
+    let login = proxy
+        .authorization
+        .as_ref()
+        .map_or_else(zeroize::Zeroizing::default, |value| {
+            zeroize::Zeroizing::new(format!("proxy-authorization: {}\r\n", value.as_str()))
+        });
+    let request = zeroize::Zeroizing::new(format!(
+        "CONNECT {to} HTTP/1.1\r\nhost: {to}\r\n{}\r\n",
+        login.as_str()
+    ));
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut head = Vec::new();
+    while head.len() < MAX_HEAD_BYTES {
+        if stream.read_buf(&mut head).await.map_err(failed)? == 0 {
+            return Err(Outcome::ProxyRefused);
+        }
+        let mut fields = [httparse::EMPTY_HEADER; 64];
+        let mut response = httparse::Response::new(&mut fields);
+        match response.parse(&head) {
+            Ok(httparse::Status::Partial) => {}
+            // The endpoint does not speak first: nothing follows the head.
+            Ok(httparse::Status::Complete(length))
+                if length == head.len()
+                    && response.code.is_some_and(|code| (200..300).contains(&code)) =>
+            {
+                return Ok(());
+            }
+            _ => return Err(Outcome::ProxyRefused),
+        }
+    }
+    Err(Outcome::ProxyRefused)
 }
 
 /// A connection.
@@ -289,6 +233,55 @@ impl Stream {
         match self {
             Self::Plain(stamped) => stamped.lag_ns(),
             Self::Tls(tls) => tls.get_ref().0.lag_ns(),
+        }
+    }
+}
+
+impl Stream {
+    /// Has nothing arrived on a connection that nobody uses?
+    pub(super) fn poll_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Plain(stamped) => stamped.is_quiet(),
+            // What the server says about sessions is for TLS alone.
+            Self::Tls(tls) => {
+                let mut room = [0];
+                Pin::new(tls)
+                    .poll_read(cx, &mut ReadBuf::new(&mut room))
+                    .is_pending()
+            }
+        }
+    }
+
+    /// Writes what the kernel takes at once, and the rest later.
+    pub(super) fn poll_write_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stamped) => match stamped.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Pin::new(stamped).poll_write(cx, bytes)
+                }
+                written => Poll::Ready(written),
+            },
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+        }
+    }
+
+    /// Reads what there is.
+    pub(super) fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stamped) => stamped.poll_read_into(cx, room),
+            Self::Tls(tls) => {
+                let mut buffer = ReadBuf::new(room);
+                let read = Pin::new(tls).poll_read(cx, &mut buffer);
+                read.map_ok(|()| buffer.filled().len())
+            }
         }
     }
 }
@@ -333,24 +326,26 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Lets `work` take as long as its stage may, and as the whole request may.
 async fn within<T>(
     limit: Duration,
+    whole_at: Instant,
     stage: Stage,
     work: impl Future<Output = T>,
 ) -> Result<T, Outcome> {
-    timeout(limit, work)
-        .await
-        .map_err(|_| Outcome::TimedOutWhile(stage))
+    let stage_at = Instant::now() + limit;
+    let (at, outcome) = if stage_at <= whole_at {
+        (stage_at, Outcome::TimedOutWhile(stage))
+    } else {
+        (whole_at, Outcome::TimedOut)
+    };
+    timeout_at(at, work).await.map_err(|_| outcome)
 }
 
 /// Says what an error of the system means for a request.
 #[must_use]
 pub fn outcome_of(error: &io::Error, stage: Stage) -> Outcome {
-    // rustls wraps its errors in those of the system.
-    if error
-        .get_ref()
-        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-    {
+    if is_of_tls(error) {
         return Outcome::Tls;
     }
     match rustix::io::Errno::from_io_error(error) {
@@ -368,6 +363,13 @@ pub fn outcome_of(error: &io::Error, stage: Stage) -> Outcome {
     }
 }
 
+/// rustls wraps its errors in those of the system, and clients those again.
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_of_tls)
+    })
+}
+
 /// Why no connector could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
@@ -380,28 +382,29 @@ pub enum ConnectorError {
     /// A file of certificates or keys cannot be read.
     #[error("the certificates or the key are not PEM")]
     Pem,
-    /// A client certificate needs to be told whom to trust.
+    /// The file of certificates to trust holds none.
     #[error("there is no certificate to trust, expected a file of the server's authority")]
     NoTrust,
+    /// The URL of the proxy cannot be used.
+    #[error("that is not the URL of a proxy, expected http://host:port")]
+    Proxy,
+    /// The URL of the proxy holds a secret.
+    #[error(
+        "the URL of the proxy holds a name or a password, which would be kept in records; expected \
+         proxy_login_env, the name of an environment variable that holds name:password"
+    )]
+    ProxyLogin,
+    /// The normal client refuses its configuration.
+    #[error("the HTTP client cannot be set up")]
+    Client(#[source] reqwest::Error),
+    /// A Unix socket has no proxy before it.
+    #[error("there is a Unix socket and a proxy, expected one of them")]
+    TwoWays,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_is_taken_apart() {
-        let endpoint = Endpoint::of("http://localhost:81/oauth2/token?x=1").unwrap();
-        assert_eq!(endpoint.authority(), "localhost:81");
-        assert_eq!(endpoint.target, "/oauth2/token?x=1");
-        let endpoint = Endpoint::of("https://[::1]/t").unwrap();
-        assert!(endpoint.is_tls());
-        assert_eq!(endpoint.authority(), "[::1]");
-        assert_eq!(endpoint.bare_host(), "::1");
-        for url in ["", "ftp://x/", "localhost"] {
-            assert!(Endpoint::of(url).is_err(), "{url}");
-        }
-    }
 
     #[test]
     fn an_exhausted_system_is_told_apart_from_an_absent_server() {

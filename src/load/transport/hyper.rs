@@ -4,22 +4,31 @@
 //! several share one, a stream each. The connections are this crate's own, so
 //! that their parts are timed as those of the lean exchange.
 
+use std::cell::Cell;
+use std::error::Error;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HOST, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderValue, PROXY_AUTHORIZATION, RETRY_AFTER,
+    USER_AGENT,
+};
 use http::{Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Mutex;
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::{MAX_BODY_BYTES, Reading, retry_after};
-use super::connect::Connector;
-use super::{Reply, Timings, Transport};
+use super::connect::{Connector, Stream, outcome_of as outcome_of_io};
+use super::{Limits, Reply, Timings, Transport};
 use crate::load::pacer::now_ns;
 use crate::oauth::Form;
 use crate::oauth::profile::Delivery;
@@ -27,7 +36,24 @@ use crate::record::Outcome;
 use crate::record::outcome::Stage;
 
 /// A connection of HTTP/2 that several transports of a thread share.
-pub type SharedH2 = Rc<Mutex<Option<http2::SendRequest<Full<Bytes>>>>>;
+#[derive(Clone, Default)]
+pub struct SharedH2(Rc<Mutex<Option<Open<http2::SendRequest<Full<Bytes>>>>>>);
+
+/// A connection that is open.
+#[derive(Clone)]
+struct Open<S> {
+    sender: S,
+    facts: Rc<Facts>,
+}
+
+/// What a connection tells beside what it carries.
+#[derive(Default)]
+struct Facts {
+    /// Does the kernel take no more at the moment?
+    is_stuck: Cell<bool>,
+    /// How long what was read last had lain in the kernel.
+    lag_ns: Cell<Option<u64>>,
+}
 
 /// A transport over `hyper`.
 pub struct Hyper {
@@ -40,7 +66,7 @@ pub struct Hyper {
 }
 
 enum Sender {
-    H1(Option<http1::SendRequest<Full<Bytes>>>),
+    H1(Option<Open<http1::SendRequest<Full<Bytes>>>>),
     H2(SharedH2),
 }
 
@@ -61,11 +87,8 @@ impl Hyper {
         let endpoint = connector.endpoint();
         let authority = endpoint.authority();
         let text = match &sender {
-            Sender::H1(_) => endpoint.target.clone(),
-            Sender::H2(_) => {
-                let scheme = if endpoint.is_tls() { "https" } else { "http" };
-                format!("{scheme}://{authority}{}", endpoint.target)
-            }
+            Sender::H1(_) => endpoint.request_target(),
+            Sender::H2(_) => endpoint.url(),
         };
         let uri = text.parse().unwrap_or_else(|_| Uri::from_static("/"));
         Self {
@@ -97,6 +120,12 @@ impl Hyper {
         };
         if matches!(self.sender, Sender::H1(_)) {
             request = request.header(HOST, self.authority.as_str());
+            if let Some(login) = self.connector.endpoint().proxy_authorization()
+                && let Ok(mut value) = HeaderValue::from_str(login)
+            {
+                value.set_sensitive(true);
+                request = request.header(PROXY_AUTHORIZATION, value);
+            }
         } else {
             request = request.version(Version::HTTP_2);
         }
@@ -111,48 +140,57 @@ impl Hyper {
         timings: &mut Timings,
     ) -> Result<(u16, Option<Duration>, Bytes), Outcome> {
         let limits = *self.connector.limits();
-        let response = match &mut self.sender {
-            Sender::H1(sender) => {
-                if sender.as_ref().is_none_or(http1::SendRequest::is_closed) {
-                    let (stream, opened) = self.connector.open().await?;
+        let whole_at = Instant::now() + limits.whole;
+        let (response, facts, clock) = match &mut self.sender {
+            Sender::H1(slot) => {
+                if slot.as_ref().is_none_or(|open| open.sender.is_closed()) {
+                    let (stream, opened) = self.connector.open(whole_at).await?;
                     timings.opened = Some(opened);
-                    let (made, connection) = http1::handshake(TokioIo::new(stream))
+                    let (noting, facts) = Noting::of(stream);
+                    let (sender, connection) = http1::handshake(TokioIo::new(noting))
                         .await
                         .map_err(|error| outcome_of(&error))?;
                     // How it ends, the request hears as well.
                     spawn_local(async { drop(connection.await) });
-                    *sender = Some(made);
+                    *slot = Some(Open { sender, facts });
                 }
-                let sender = sender.as_mut().expect("it was made above");
-                sender.ready().await.map_err(|error| outcome_of(&error))?;
+                let open = slot.as_mut().expect("it was made above");
+                let ready = open.sender.ready().await;
+                ready.map_err(|error| outcome_of(&error))?;
                 timings.sent_ns = now_ns();
-                first_byte(limits.first_byte, sender.send_request(request)).await?
+                let clock = Clock::new(&limits, whole_at);
+                let sending = open.sender.send_request(request);
+                let response = clock.first_byte(sending, &open.facts).await?;
+                (response, Rc::clone(&open.facts), clock)
             }
             Sender::H2(shared) => {
-                let mut sender = h2(shared, &self.connector, timings).await?;
-                sender.ready().await.map_err(|error| outcome_of(&error))?;
+                let mut open = h2(shared, &self.connector, whole_at, timings).await?;
+                let ready = open.sender.ready().await;
+                ready.map_err(|error| outcome_of(&error))?;
                 timings.sent_ns = now_ns();
-                first_byte(limits.first_byte, sender.send_request(request)).await?
+                let clock = Clock::new(&limits, whole_at);
+                let sending = open.sender.send_request(request);
+                let response = clock.first_byte(sending, &open.facts).await?;
+                (response, open.facts, clock)
             }
         };
         timings.first_byte_ns = Some(now_ns());
         let status = response.status().as_u16();
         let later = response.headers().get(RETRY_AFTER).and_then(|value| {
-            let date = response
-                .headers()
-                .get(DATE)
-                .map(http::HeaderValue::as_bytes);
+            let date = response.headers().get(DATE).map(HeaderValue::as_bytes);
             retry_after(value.as_bytes(), date)
         });
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES);
-        let body = timeout(limits.body, body.collect())
-            .await
-            .map_err(|_| Outcome::TimedOutWhile(Stage::Body))?
+        let body = clock
+            .by(limits.body, Stage::Body, body.collect())
+            .await?
             .map_err(|error| match error.downcast_ref::<hyper::Error>() {
                 Some(error) => outcome_of(error),
                 None => Outcome::Malformed,
             })?
             .to_bytes();
+        timings.done_ns = now_ns();
+        timings.tell_lag(facts.lag_ns.get());
         Ok((status, later, body))
     }
 }
@@ -187,38 +225,147 @@ impl Transport for Hyper {
 async fn h2(
     shared: &SharedH2,
     connector: &Connector,
+    whole_at: Instant,
     timings: &mut Timings,
-) -> Result<http2::SendRequest<Full<Bytes>>, Outcome> {
-    let mut slot = shared.lock().await;
-    if let Some(sender) = slot.as_ref().filter(|sender| !sender.is_closed()) {
-        return Ok(sender.clone());
+) -> Result<Open<http2::SendRequest<Full<Bytes>>>, Outcome> {
+    let mut slot = shared.0.lock().await;
+    if let Some(open) = slot.as_ref().filter(|open| !open.sender.is_closed()) {
+        return Ok(open.clone());
     }
-    let (stream, opened) = connector.open().await?;
+    let (stream, opened) = connector.open(whole_at).await?;
     timings.opened = Some(opened);
-    let (sender, connection) = http2::handshake(Local, TokioIo::new(stream))
+    let (noting, facts) = Noting::of(stream);
+    let (sender, connection) = http2::handshake(Local, TokioIo::new(noting))
         .await
         .map_err(|error| outcome_of(&error))?;
     spawn_local(async { drop(connection.await) });
-    *slot = Some(sender.clone());
-    Ok(sender)
+    let open = Open { sender, facts };
+    *slot = Some(open.clone());
+    Ok(open)
 }
 
-async fn first_byte(
-    limit: Duration,
-    sending: impl Future<Output = hyper::Result<Response<Incoming>>>,
-) -> Result<Response<Incoming>, Outcome> {
-    timeout(limit, sending)
-        .await
-        .map_err(|_| Outcome::TimedOutWhile(Stage::FirstByte))?
-        .map_err(|error| outcome_of(&error))
+/// The time-outs of one request.
+struct Clock {
+    limits: Limits,
+    begun: Instant,
+    whole_at: Instant,
+}
+
+impl Clock {
+    fn new(limits: &Limits, whole_at: Instant) -> Self {
+        Self {
+            limits: *limits,
+            begun: Instant::now(),
+            whole_at,
+        }
+    }
+
+    async fn by<T>(
+        &self,
+        limit: Duration,
+        stage: Stage,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Outcome> {
+        let stage_at = Instant::now() + limit;
+        let (at, outcome) = if stage_at <= self.whole_at {
+            (stage_at, Outcome::TimedOutWhile(stage))
+        } else {
+            (self.whole_at, Outcome::TimedOut)
+        };
+        timeout_at(at, work).await.map_err(|_| outcome)
+    }
+
+    /// Waits for the head of an answer. A request that the kernel does not
+    /// take is given up when the time for writing is over.
+    async fn first_byte(
+        &self,
+        sending: impl Future<Output = hyper::Result<Response<Incoming>>>,
+        facts: &Facts,
+    ) -> Result<Response<Incoming>, Outcome> {
+        let mut sending = std::pin::pin!(sending);
+        let write_at = self.begun + self.limits.write;
+        let last_at = (self.begun + self.limits.first_byte).min(self.whole_at);
+        if write_at < last_at {
+            match timeout_at(write_at, &mut sending).await {
+                Ok(response) => return response.map_err(|error| outcome_of(&error)),
+                Err(_) if facts.is_stuck.get() => {
+                    return Err(Outcome::TimedOutWhile(Stage::Write));
+                }
+                Err(_) => {}
+            }
+        }
+        match timeout_at(last_at, sending).await {
+            Ok(response) => response.map_err(|error| outcome_of(&error)),
+            Err(_) if last_at == self.whole_at => Err(Outcome::TimedOut),
+            Err(_) if facts.is_stuck.get() => Err(Outcome::TimedOutWhile(Stage::Write)),
+            Err(_) => Err(Outcome::TimedOutWhile(Stage::FirstByte)),
+        }
+    }
+}
+
+/// A stream that notes what its connection tells.
+struct Noting {
+    stream: Stream,
+    facts: Rc<Facts>,
+}
+
+impl Noting {
+    fn of(stream: Stream) -> (Self, Rc<Facts>) {
+        let facts = Rc::new(Facts::default());
+        let noting = Self {
+            stream,
+            facts: Rc::clone(&facts),
+        };
+        (noting, facts)
+    }
+}
+
+impl AsyncRead for Noting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.facts.lag_ns.set(self.stream.lag_ns());
+        read
+    }
+}
+
+impl AsyncWrite for Noting {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.facts.is_stuck.set(written.is_pending());
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 fn outcome_of(error: &hyper::Error) -> Outcome {
     if error.is_parse() || error.is_parse_too_large() {
-        Outcome::Malformed
-    } else {
-        Outcome::Reset
+        return Outcome::Malformed;
     }
+    // What the stream said is within; a server that refuses the client's
+    // certificate says so only now.
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return outcome_of_io(error, Stage::FirstByte);
+        }
+        source = cause.source();
+    }
+    Outcome::Reset
 }
 
 /// Spawns the tasks of a connection on the thread that made it.

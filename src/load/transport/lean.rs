@@ -1,34 +1,32 @@
 //! How is a request sent with as few instructions as an honest client needs?
 //!
 //! One buffer out, one buffer in, `httparse` for the head: an exchange
-//! allocates nothing once its buffers have grown. It speaks HTTP/1.1 with
-//! keep-alive, lengths and chunks, skips interim answers, and notices before
-//! it sends that the server has closed an idle connection.
+//! allocates nothing once its buffers have grown, and writes anew only what
+//! differs from the request before. It speaks HTTP/1.1 with keep-alive,
+//! lengths and chunks, skips interim answers, and notices before it sends that
+//! the server has closed an idle connection.
 
 use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use zeroize::Zeroizing;
 
-use super::answer::{MAX_BODY_BYTES, MAX_HEAD_BYTES, Reading, retry_after};
+use super::answer::{MAX_BODY_BYTES, Reading};
 use super::connect::{Connector, Stream, outcome_of};
 use super::deadline::Deadline;
+use super::head::{Framing, Head, Known, unchunk};
 use super::{Reply, Timings, Transport};
 use crate::load::pacer::now_ns;
 use crate::oauth::Form;
 use crate::oauth::profile::Delivery;
 use crate::record::Outcome;
 use crate::record::outcome::Stage;
-
-/// The most header fields of an answer; servers send about a dozen.
-const MAX_HEADERS: usize = 64;
 
 /// How much is read at once at first. A token answer with its head is about
 /// 1 KiB; the buffer grows for others. Twice as much would double the memory
@@ -41,11 +39,9 @@ pub struct Lean {
     reading: Reading,
     is_kept: bool,
     stream: Option<Stream>,
-    /// The request's head up to what differs per request.
-    head: Vec<u8>,
-    /// Requests hold a client's secret, answers a token.
-    out: Zeroizing<Vec<u8>>,
-    input: Zeroizing<Vec<u8>>,
+    request: Request,
+    input: Input,
+    /// A body that arrived in chunks. Answers hold a token.
     body: Zeroizing<Vec<u8>>,
     deadline: Deadline,
 }
@@ -55,178 +51,137 @@ impl Lean {
     /// connection serves more than one request.
     #[must_use]
     pub fn new(connector: Rc<Connector>, reading: Reading, is_kept: bool) -> Self {
-        let mut head = String::new();
-        let endpoint = connector.endpoint();
-        write!(
-            head,
-            "POST {} HTTP/1.1\r\nhost: {}\r\nuser-agent: mintmark/{}\r\naccept: application/json\r\n\
-             {}",
-            endpoint.target,
-            endpoint.authority(),
-            env!("CARGO_PKG_VERSION"),
-            if is_kept { "" } else { "connection: close\r\n" },
-        )
-        .expect("writing to a string does not fail");
         Self {
+            request: Request::new(&connector, is_kept),
             connector,
             reading,
             is_kept,
             stream: None,
-            head: head.into_bytes(),
-            out: Zeroizing::default(),
-            input: Zeroizing::default(),
+            input: Input::default(),
             body: Zeroizing::default(),
             deadline: Deadline::new(),
         }
     }
 
-    fn lay_out(&mut self, form: &Form, assertion: &[u8]) {
-        use std::io::Write;
-        self.out.clear();
-        self.out.extend_from_slice(&self.head);
-        if form.delivery() == Delivery::Bearer {
-            self.out.extend_from_slice(b"authorization: Bearer ");
-            self.out.extend_from_slice(assertion);
-            self.out.extend_from_slice(b"\r\ncontent-length: 0\r\n\r\n");
-            return;
-        }
-        write!(
-            *self.out,
-            "content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
-            form.len_around() + assertion.len()
-        )
-        .expect("writing to a vector does not fail");
-        form.begin(&mut self.out);
-        self.out.extend_from_slice(assertion);
-        form.end(&mut self.out);
-    }
-
-    async fn run(&mut self, timings: &mut Timings) -> Result<(u16, Option<Duration>), Outcome> {
-        self.drop_if_closed().await;
-        if self.stream.is_none() {
-            let (stream, opened) = self.connector.open().await?;
-            self.stream = Some(stream);
-            timings.opened = Some(opened);
-        }
-        let limits = *self.connector.limits();
+    async fn run(&mut self, timings: &mut Timings) -> Result<Answer, Outcome> {
+        let limits = self.connector.limits();
         let Self {
             stream,
-            out,
             input,
             body,
             deadline,
             ..
         } = self;
-        let stream = stream.as_mut().expect("it was opened above");
-        deadline.set(limits.first_byte);
-        timings.sent_ns = now_ns();
-        write_all(stream, out, deadline).await?;
-        input.clear();
-        body.clear();
-        let mut is_first = true;
-        let head = loop {
-            let count = read_some(stream, input, deadline, is_first).await?;
-            if count == 0 {
-                return Err(Outcome::Reset);
+        poll_fn(|cx| {
+            if stream.as_mut().is_some_and(|stream| !stream.poll_quiet(cx)) {
+                // The end, or bytes that nobody asked for, which are as bad.
+                *stream = None;
             }
-            if is_first {
-                is_first = false;
-                timings.first_byte_ns = Some(now_ns());
-                deadline.set(limits.body);
-            }
-            match Head::parse(input)? {
-                Some(head) if (100..200).contains(&head.status) => {
-                    input.drain(..head.length);
-                    if let Some(head) = skip_interim(input)? {
-                        break head;
-                    }
-                }
-                Some(head) => break head,
-                None => {}
+            Poll::Ready(())
+        })
+        .await;
+        let mut now = now_ns();
+        deadline.begin(now, limits.whole);
+        let stream = match stream {
+            Some(stream) => stream,
+            None => {
+                let (opened, times) = self.connector.open(deadline.whole_at()).await?;
+                timings.opened = Some(times);
+                now = now_ns();
+                stream.insert(opened)
             }
         };
-        input.drain(..head.length);
-        match head.framing {
+        timings.sent_ns = now;
+        deadline.set(now, Stage::Write, limits.write);
+        let has_waited = write_all(stream, self.request.bytes(), deadline).await?;
+        if has_waited {
+            timings.written_ns = Some(now_ns());
+        }
+        deadline.set(now, Stage::FirstByte, limits.first_byte);
+        input.clear();
+        let mut has_begun = false;
+        let mut head = loop {
+            input.read_some(stream, deadline).await?;
+            timings.done_ns = now_ns();
+            if !has_begun {
+                has_begun = true;
+                timings.first_byte_ns = Some(timings.done_ns);
+                deadline.set(timings.done_ns, Stage::Body, limits.body);
+            }
+            if let Some(head) = input.take_head()? {
+                break head;
+            }
+        };
+        let found = match head.framing {
             Framing::Length(length) => {
                 if length > MAX_BODY_BYTES {
                     return Err(Outcome::Malformed);
                 }
-                while input.len() < length {
-                    if read_some(stream, input, deadline, false).await? == 0 {
-                        return Err(Outcome::Reset);
-                    }
+                while input.unread().len() < length {
+                    input.read_some(stream, deadline).await?;
+                    timings.done_ns = now_ns();
                 }
-                input.truncate(length);
-                std::mem::swap(input, body);
+                // Who says more than was asked for is not asked again.
+                head.closes |= input.unread().len() > length;
+                Body::Input(input.begun..input.begun + length)
             }
             Framing::Chunks => {
-                while !unchunk(input, body)? {
-                    if read_some(stream, input, deadline, false).await? == 0 {
-                        return Err(Outcome::Reset);
+                body.clear();
+                loop {
+                    let (used, is_done) = unchunk(input.unread(), body)?;
+                    input.begun += used;
+                    if is_done {
+                        break Body::Apart;
                     }
+                    input.read_some(stream, deadline).await?;
+                    timings.done_ns = now_ns();
                 }
             }
-            Framing::UntilClosed => {
-                while input.len() <= MAX_BODY_BYTES {
-                    if read_some(stream, input, deadline, false).await? == 0 {
-                        break;
-                    }
+            Framing::UntilClosed => loop {
+                let has_ended = input.read_or_end(stream, deadline).await? == 0;
+                timings.done_ns = now_ns();
+                if has_ended {
+                    break Body::Input(input.begun..input.filled);
                 }
-                std::mem::swap(input, body);
-            }
-        }
-        timings.receive_lag_ns = stream.lag_ns();
-        if body.len() > MAX_BODY_BYTES {
-            return Err(Outcome::Malformed);
-        }
+                if input.unread().len() > MAX_BODY_BYTES {
+                    return Err(Outcome::Malformed);
+                }
+            },
+        };
+        timings.tell_lag(stream.lag_ns());
         if !self.is_kept || head.closes {
             self.stream = None;
         }
-        Ok((head.status, head.retry_after))
-    }
-
-    /// Drops an idle connection that the server has closed.
-    ///
-    /// Nothing is asked of the kernel as long as nothing has happened: a
-    /// socket that was read empty is not ready.
-    async fn drop_if_closed(&mut self) {
-        let Some(stream) = &mut self.stream else {
-            return;
-        };
-        let is_alive = poll_fn(|cx| {
-            let mut room = [0; 1];
-            let mut buffer = ReadBuf::new(&mut room);
-            // Bytes that nobody asked for are as bad as the end.
-            Poll::Ready(
-                Pin::new(&mut *stream)
-                    .poll_read(cx, &mut buffer)
-                    .is_pending(),
-            )
+        Ok(Answer {
+            status: head.status,
+            retry_after: head.retry_after,
+            body: found,
         })
-        .await;
-        if !is_alive {
-            self.stream = None;
-        }
     }
 }
 
 impl Transport for Lean {
     async fn exchange(&mut self, form: &Form, assertion: &[u8]) -> Reply {
-        self.lay_out(form, assertion);
+        self.request.lay_out(form, assertion);
         let mut timings = Timings::default();
-        let read = self.run(&mut timings).await;
-        timings.done_ns = now_ns();
-        if timings.sent_ns == 0 {
-            timings.sent_ns = timings.done_ns;
-        }
-        match read {
-            Ok((status, retry_after)) => Reply {
-                outcome: self.reading.outcome(status, &self.body),
-                retry_after,
-                timings,
-            },
+        match self.run(&mut timings).await {
+            Ok(answer) => {
+                let body = match answer.body {
+                    Body::Input(range) => &self.input.bytes[range],
+                    Body::Apart => &self.body,
+                };
+                Reply {
+                    outcome: self.reading.outcome(answer.status, body),
+                    retry_after: answer.retry_after,
+                    timings,
+                }
+            }
             Err(outcome) => {
                 self.stream = None;
+                timings.done_ns = now_ns();
+                if timings.sent_ns == 0 {
+                    timings.sent_ns = timings.done_ns;
+                }
                 Reply {
                     outcome,
                     retry_after: None,
@@ -237,289 +192,206 @@ impl Transport for Lean {
     }
 }
 
-/// What the head of an answer says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Head {
-    length: usize,
+/// A whole answer.
+struct Answer {
     status: u16,
-    framing: Framing,
-    closes: bool,
     retry_after: Option<Duration>,
+    body: Body,
 }
 
-/// How the end of a body is found (RFC 9112 §6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    Length(usize),
-    Chunks,
-    UntilClosed,
+/// Where a body is.
+enum Body {
+    /// It stands in the input as it was sent.
+    Input(Range<usize>),
+    /// It was put together of chunks.
+    Apart,
 }
 
-impl Head {
-    /// Parses a head; `None` if it is not complete yet.
-    fn parse(input: &[u8]) -> Result<Option<Self>, Outcome> {
-        // Clearing the fields first would cost as much as parsing them.
-        let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut []);
-        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-            &mut response,
-            input,
-            &mut fields,
-        );
-        let length = match parsed {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if input.len() < MAX_HEAD_BYTES => return Ok(None),
-            _ => return Err(Outcome::Malformed),
-        };
-        let status = response.code.unwrap_or_default();
-        let mut head = Self {
-            length,
-            status,
-            framing: Framing::UntilClosed,
-            closes: response.version == Some(0),
-            retry_after: None,
-        };
-        let mut date = None;
-        let mut later = None;
-        let mut is_chunked = false;
-        let mut length = None;
-        for field in response.headers.iter() {
-            let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-            match field.name.len() {
-                14 if is("content-length") => {
-                    let told: usize = std::str::from_utf8(field.value)
-                        .ok()
-                        .and_then(|text| text.trim().parse().ok())
-                        .ok_or(Outcome::Malformed)?;
-                    if length.is_some_and(|before| before != told) {
-                        return Err(Outcome::Malformed);
-                    }
-                    length = Some(told);
-                }
-                17 if is("transfer-encoding") => {
-                    // Anything else than chunks alone was not asked for.
-                    if !field.value.eq_ignore_ascii_case(b"chunked") {
-                        return Err(Outcome::Malformed);
-                    }
-                    is_chunked = true;
-                }
-                10 if is("connection") => {
-                    head.closes |= field
-                        .value
-                        .split(|byte| *byte == b',')
-                        .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
-                }
-                11 if is("retry-after") => later = Some(field.value),
-                4 if is("date") => date = Some(field.value),
-                _ => {}
-            }
+/// The bytes of a request. They hold a client's secret.
+struct Request {
+    /// The head up to what differs per request.
+    head: Zeroizing<Vec<u8>>,
+    bytes: Zeroizing<Vec<u8>>,
+    /// Where the assertion stands, once there was a request.
+    assertion: Range<usize>,
+}
+
+impl Request {
+    fn new(connector: &Connector, is_kept: bool) -> Self {
+        let endpoint = connector.endpoint();
+        let mut head = Zeroizing::new(String::new());
+        write!(
+            head,
+            "POST {} HTTP/1.1\r\nhost: {}\r\nuser-agent: mintmark/{}\r\naccept: application/json\r\n",
+            endpoint.request_target(),
+            endpoint.authority(),
+            env!("CARGO_PKG_VERSION"),
+        )
+        .expect("writing to a string does not fail");
+        if let Some(value) = endpoint.proxy_authorization() {
+            head.push_str("proxy-authorization: ");
+            head.push_str(value);
+            head.push_str("\r\n");
         }
-        head.retry_after = later.and_then(|value| retry_after(value, date));
-        head.framing = match (is_chunked, length) {
-            (true, _) => Framing::Chunks,
-            (false, Some(length)) => Framing::Length(length),
-            (false, None) if matches!(status, 204 | 304) => Framing::Length(0),
-            (false, None) => {
-                head.closes = true;
-                Framing::UntilClosed
-            }
+        if !is_kept {
+            head.push_str("connection: close\r\n");
+        }
+        Self {
+            head: Zeroizing::new(head.as_bytes().to_vec()),
+            bytes: Zeroizing::default(),
+            assertion: 0..0,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn lay_out(&mut self, form: &Form, assertion: &[u8]) {
+        let is_bearer = form.delivery() == Delivery::Bearer;
+        let (before, after): (&[u8], &[u8]) = if is_bearer {
+            (BEARER, BEARER_END)
+        } else {
+            form.around()
         };
-        Ok(Some(head))
+        let (start, end) = (self.assertion.start, self.assertion.end);
+        // The length in the head is that of the assertion as well.
+        if self.assertion.len() == assertion.len()
+            && self.bytes[..start].ends_with(before)
+            && self.bytes[end..] == *after
+        {
+            self.bytes[start..end].copy_from_slice(assertion);
+            return;
+        }
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&self.head);
+        if !is_bearer {
+            use std::io::Write;
+            write!(
+                *self.bytes,
+                "content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
+                form.len_around() + assertion.len()
+            )
+            .expect("writing to a vector does not fail");
+        }
+        self.bytes.extend_from_slice(before);
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(assertion);
+        self.assertion = start..self.bytes.len();
+        self.bytes.extend_from_slice(after);
     }
 }
 
-/// Skips further interim answers that arrived at once.
-fn skip_interim(input: &mut Vec<u8>) -> Result<Option<Head>, Outcome> {
-    while !input.is_empty() {
-        match Head::parse(input)? {
-            Some(head) if (100..200).contains(&head.status) => {
-                input.drain(..head.length);
+/// What stands before an assertion that is a bearer, and behind it.
+const BEARER: &[u8] = b"authorization: Bearer ";
+const BEARER_END: &[u8] = b"\r\ncontent-length: 0\r\n\r\n";
+
+/// What was read: `bytes[begun..filled]` has not been looked at.
+#[derive(Default)]
+struct Input {
+    bytes: Zeroizing<Vec<u8>>,
+    begun: usize,
+    filled: usize,
+    known: Known,
+}
+
+impl Input {
+    fn clear(&mut self) {
+        (self.begun, self.filled) = (0, 0);
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.bytes[self.begun..self.filled]
+    }
+
+    /// Takes the head of the answer, if it is there as a whole; interim ones
+    /// before it are skipped (RFC 9110 §15.2).
+    fn take_head(&mut self) -> Result<Option<Head>, Outcome> {
+        while let Some(head) = self.known.parse(&self.bytes[self.begun..self.filled])? {
+            self.begun += head.length;
+            if !(100..200).contains(&head.status) {
+                return Ok(Some(head));
             }
-            other => return Ok(other),
+        }
+        Ok(None)
+    }
+
+    /// Reads what there is; the end is a failure.
+    async fn read_some(
+        &mut self,
+        stream: &mut Stream,
+        deadline: &mut Deadline,
+    ) -> Result<(), Outcome> {
+        match self.read_or_end(stream, deadline).await? {
+            0 => Err(Outcome::Reset),
+            _ => Ok(()),
         }
     }
-    Ok(None)
-}
 
-/// Moves whole chunks from `input` to `body`; says whether the last was there
-/// (RFC 9112 §7.1).
-fn unchunk(input: &mut Vec<u8>, body: &mut Vec<u8>) -> Result<bool, Outcome> {
-    loop {
-        let (start, size) = match httparse::parse_chunk_size(input) {
-            Ok(httparse::Status::Complete(found)) => found,
-            Ok(httparse::Status::Partial) if input.len() < MAX_HEAD_BYTES => return Ok(false),
-            _ => return Err(Outcome::Malformed),
-        };
-        let size = usize::try_from(size)
-            .ok()
-            .filter(|size| body.len() + size <= MAX_BODY_BYTES)
-            .ok_or(Outcome::Malformed)?;
-        if size == 0 {
-            // Trailers are read and not looked at.
-            let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
-            return match httparse::parse_headers(&input[start..], &mut fields) {
-                Ok(httparse::Status::Complete(_)) => Ok(true),
-                Ok(httparse::Status::Partial) if input.len() < MAX_HEAD_BYTES => Ok(false),
-                _ => Err(Outcome::Malformed),
-            };
+    /// Reads what there is; 0 is the end.
+    async fn read_or_end(
+        &mut self,
+        stream: &mut Stream,
+        deadline: &mut Deadline,
+    ) -> Result<usize, Outcome> {
+        if self.bytes.len() - self.filled < BUFFER_BYTES / 2 {
+            let length = (self.filled + BUFFER_BYTES).next_power_of_two();
+            self.bytes.resize(length, 0);
         }
-        let end = start + size;
-        if input.len() < end + 2 {
-            return Ok(false);
-        }
-        if &input[end..end + 2] != b"\r\n" {
-            return Err(Outcome::Malformed);
-        }
-        body.extend_from_slice(&input[start..end]);
-        input.drain(..end + 2);
+        let room = &mut self.bytes[self.filled..];
+        let count = poll_fn(|cx| match stream.poll_read_into(cx, room) {
+            Poll::Ready(Ok(count)) => Poll::Ready(Ok(count)),
+            Poll::Ready(Err(error)) => failed(&error, deadline),
+            Poll::Pending => unless_passed(cx, deadline),
+        })
+        .await?;
+        self.filled += count;
+        Ok(count)
     }
 }
 
+/// Writes all bytes; says whether it had to wait for room.
 async fn write_all(
     stream: &mut Stream,
     mut bytes: &[u8],
     deadline: &mut Deadline,
-) -> Result<(), Outcome> {
+) -> Result<bool, Outcome> {
+    let mut has_waited = false;
     poll_fn(|cx| {
         while !bytes.is_empty() {
-            match Pin::new(&mut *stream).poll_write(cx, bytes) {
+            match stream.poll_write_some(cx, bytes) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Outcome::Reset)),
                 Poll::Ready(Ok(count)) => bytes = &bytes[count..],
-                Poll::Ready(Err(error)) => return failed(&error, Stage::FirstByte),
-                Poll::Pending => return unless_passed(cx, deadline, Stage::FirstByte),
+                Poll::Ready(Err(error)) => return failed(&error, deadline),
+                Poll::Pending => {
+                    has_waited = true;
+                    return unless_passed(cx, deadline);
+                }
             }
         }
         // TLS keeps what it could not write.
-        match Pin::new(&mut *stream).poll_flush(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(error)) => failed(&error, Stage::FirstByte),
-            Poll::Pending => unless_passed(cx, deadline, Stage::FirstByte),
+        let Stream::Tls(tls) = &mut *stream else {
+            return Poll::Ready(Ok(has_waited));
+        };
+        match std::pin::Pin::new(tls).poll_flush(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(has_waited)),
+            Poll::Ready(Err(error)) => failed(&error, deadline),
+            Poll::Pending => {
+                has_waited = true;
+                unless_passed(cx, deadline)
+            }
         }
     })
     .await
 }
 
-/// Reads what there is behind `input`; 0 is the end.
-async fn read_some(
-    stream: &mut Stream,
-    input: &mut Vec<u8>,
-    deadline: &mut Deadline,
-    is_first: bool,
-) -> Result<usize, Outcome> {
-    let stage = if is_first {
-        Stage::FirstByte
-    } else {
-        Stage::Body
-    };
-    let filled = input.len();
-    input.resize(
-        (filled + BUFFER_BYTES / 2)
-            .max(BUFFER_BYTES)
-            .max(input.capacity()),
-        0,
-    );
-    let read = poll_fn(|cx| {
-        let mut buffer = ReadBuf::new(&mut input[filled..]);
-        match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(buffer.filled().len())),
-            Poll::Ready(Err(error)) => failed(&error, stage),
-            Poll::Pending => unless_passed(cx, deadline, stage),
-        }
-    })
-    .await;
-    input.truncate(filled + *read.as_ref().unwrap_or(&0));
-    read
+fn failed<T>(error: &io::Error, deadline: &Deadline) -> Poll<Result<T, Outcome>> {
+    Poll::Ready(Err(outcome_of(error, deadline.stage())))
 }
 
-fn failed<T>(error: &io::Error, stage: Stage) -> Poll<Result<T, Outcome>> {
-    Poll::Ready(Err(outcome_of(error, stage)))
-}
-
-fn unless_passed<T>(
-    cx: &mut Context<'_>,
-    deadline: &mut Deadline,
-    stage: Stage,
-) -> Poll<Result<T, Outcome>> {
-    if deadline.poll_passed(cx) {
-        Poll::Ready(Err(Outcome::TimedOutWhile(stage)))
-    } else {
-        Poll::Pending
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_head_says_how_its_body_ends() {
-        let parse = |text: &str| Head::parse(text.as_bytes());
-        let head = parse("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            (head.status, head.framing, head.closes),
-            (200, Framing::Length(5), false)
-        );
-        let head =
-            parse("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: x, Close\r\n\r\n")
-                .unwrap()
-                .unwrap();
-        assert_eq!((head.framing, head.closes), (Framing::Chunks, true));
-        let head = parse("HTTP/1.0 200 OK\r\n\r\n").unwrap().unwrap();
-        assert_eq!((head.framing, head.closes), (Framing::UntilClosed, true));
-        let head = parse("HTTP/1.1 429 Slow\r\nretry-after: 3\r\ncontent-length: 0\r\n\r\n")
-            .unwrap()
-            .unwrap();
-        assert_eq!(head.retry_after, Some(Duration::from_secs(3)));
-        assert_eq!(parse("HTTP/1.1 200 OK\r\ncontent-len"), Ok(None));
-        for wrong in [
-            "SSH-2.0-x\r\n\r\n",
-            "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
-            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
-        ] {
-            assert_eq!(parse(wrong), Err(Outcome::Malformed), "{wrong:?}");
-        }
-        assert_eq!(
-            Head::parse(
-                &[
-                    b"HTTP/1.1 200 OK\r\nx: ".to_vec(),
-                    vec![b'a'; MAX_HEAD_BYTES]
-                ]
-                .concat()
-            ),
-            Err(Outcome::Malformed)
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn chunks_come_out_whole_however_they_arrive(
-            parts in prop::collection::vec("[a-z]{1,40}", 0..6), step in 1_usize..30,
-        ) {
-            let mut wire = String::new();
-            for part in &parts {
-                write!(wire, "{:x};ext\r\n{part}\r\n", part.len()).unwrap();
-            }
-            wire.push_str("0\r\ntrailer: x\r\n\r\n");
-            let (mut input, mut body) = (Vec::new(), Vec::new());
-            let mut is_done = false;
-            for arrived in wire.as_bytes().chunks(step) {
-                prop_assert!(!is_done);
-                input.extend_from_slice(arrived);
-                is_done = unchunk(&mut input, &mut body).unwrap();
-            }
-            prop_assert!(is_done);
-            prop_assert_eq!(body, parts.concat().into_bytes());
-        }
-
-        #[test]
-        fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Head::parse(&bytes);
-            let _ = unchunk(&mut bytes.clone(), &mut Vec::new());
-        }
+fn unless_passed<T>(cx: &mut Context<'_>, deadline: &mut Deadline) -> Poll<Result<T, Outcome>> {
+    match deadline.poll_passed(cx) {
+        Some(outcome) => Poll::Ready(Err(outcome)),
+        None => Poll::Pending,
     }
 }

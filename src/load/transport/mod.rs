@@ -9,10 +9,13 @@
 pub mod answer;
 pub mod connect;
 mod deadline;
+pub mod endpoint;
+mod head;
 pub mod hyper;
 pub mod lean;
 pub mod reqwest;
 mod stamped;
+pub mod tls;
 
 use std::future::Future;
 use std::time::Duration;
@@ -20,7 +23,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::answer::Reading;
-pub use self::connect::{Connector, ConnectorError, Endpoint, Tls};
+pub use self::connect::{Connector, ConnectorError};
+pub use self::endpoint::{Endpoint, Proxy};
+pub use self::tls::Tls;
 use crate::oauth::Form;
 use crate::record::Outcome;
 
@@ -63,6 +68,9 @@ pub struct Timings {
     /// When the request was handed to the kernel; the moment of giving up if
     /// there was no connection.
     pub sent_ns: u64,
+    /// When the kernel had taken the whole request, if it did not do so at
+    /// once.
+    pub written_ns: Option<u64>,
     /// When the first bytes of the answer were read.
     pub first_byte_ns: Option<u64>,
     /// When the answer was complete, or the request had failed.
@@ -74,40 +82,76 @@ pub struct Timings {
     pub opened: Option<Opened>,
 }
 
+impl Timings {
+    /// Notes how long the last bytes had lain in the kernel. What says that
+    /// they were there before the request is no lag, but a wall clock that was
+    /// stepped.
+    fn tell_lag(&mut self, lag_ns: Option<u64>) {
+        let service = self.done_ns.saturating_sub(self.sent_ns);
+        self.receive_lag_ns = lag_ns.filter(|lag| *lag <= service);
+    }
+}
+
 /// What opening a connection took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
     /// Finding the address.
     pub dns_ns: u64,
-    /// Connecting to it.
+    /// Connecting to it, and being let through by a proxy.
     pub connect_ns: u64,
     /// The TLS handshake, if there was one.
     pub tls_ns: Option<u64>,
+    /// Was the TLS session one that was there before?
+    pub is_resumed: bool,
 }
 
 /// The longest that each part of a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Finding the address and connecting.
+    /// Finding the address.
+    pub dns: Duration,
+    /// Connecting, and being let through by a proxy.
     pub connect: Duration,
     /// The TLS handshake.
     pub tls: Duration,
+    /// Handing the request to the kernel.
+    pub write: Duration,
     /// From the request to the first byte of the answer.
     pub first_byte: Duration,
     /// From the first byte to the last.
     pub body: Duration,
+    /// All of them together.
+    pub whole: Duration,
 }
 
 impl Limits {
-    /// Makes limits that are all the same.
+    /// Makes limits that are all the same, but for that of the whole, which
+    /// is that of all parts together.
     #[must_use]
     pub fn each(limit: Duration) -> Self {
-        Self {
+        let each = Self {
+            dns: limit,
             connect: limit,
             tls: limit,
+            write: limit,
             first_byte: limit,
             body: limit,
+            whole: Duration::ZERO,
+        };
+        Self {
+            whole: each.of_all_parts(),
+            ..each
         }
+    }
+
+    /// Returns what the parts may take together. Writing counts for the first
+    /// byte.
+    #[must_use]
+    pub fn of_all_parts(&self) -> Duration {
+        let parts = [self.dns, self.connect, self.tls, self.first_byte, self.body];
+        parts
+            .into_iter()
+            .fold(Duration::ZERO, Duration::saturating_add)
     }
 }
 

@@ -5,18 +5,15 @@
 //! kernel does not tell, as for Unix sockets, it is a stream like any other.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recv, recvmsg, setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::load::pacer::wall_ns;
-
-/// A lag beyond this is a step of the wall clock, not a lag.
-const ABSURD_LAG_NS: u64 = 60_000_000_000;
 
 /// A socket whose reads know their age.
 pub struct Stamped {
@@ -57,6 +54,102 @@ impl Stamped {
     pub(super) fn lag_ns(&self) -> Option<u64> {
         self.lag_ns
     }
+
+    /// Has nothing arrived, not even the end?
+    ///
+    /// The kernel is asked only if something has happened since the socket was
+    /// read empty, and nobody is woken by the answer.
+    pub(super) fn is_quiet(&self) -> bool {
+        let fd = self.io.fd();
+        let looked = self.io.try_io(Interest::READABLE, || {
+            let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+            Ok(recv(fd, &mut [0], flags)?)
+        });
+        looked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Writes what the kernel takes at once.
+    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.io {
+            Io::Tcp(tcp) => tcp.try_write(bytes),
+            Io::Unix(unix) => unix.try_write(bytes),
+        }
+    }
+
+    /// Reads what there is. Fewer bytes than there was room for say that the
+    /// socket is empty, and it is not asked again before more has arrived.
+    pub(super) fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let wanted = room.len();
+        let read = loop {
+            let read = self.try_read(room);
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.io.poll_read_ready(cx))?;
+                }
+                read => break read,
+            }
+        };
+        if read.as_ref().is_ok_and(|count| (1..wanted).contains(count)) {
+            let _ = self.io.try_io(Interest::READABLE, || {
+                Err::<(), _>(io::ErrorKind::WouldBlock.into())
+            });
+        }
+        Poll::Ready(read)
+    }
+
+    fn try_read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let fd = self.io.fd();
+        if self.control.is_empty() {
+            return self.io.try_io(Interest::READABLE, || {
+                Ok(recv(fd, room, MsgFlags::MSG_DONTWAIT)?)
+            });
+        }
+        let control = &mut self.control;
+        let (count, stamp) = self.io.try_io(Interest::READABLE, || {
+            let mut parts = [IoSliceMut::new(room)];
+            let message = recvmsg::<()>(fd, &mut parts, Some(control), MsgFlags::MSG_DONTWAIT)?;
+            let stamp = message.cmsgs().ok().and_then(|mut all| {
+                all.find_map(|part| match part {
+                    ControlMessageOwned::ScmTimestampns(time) => Some(time),
+                    _ => None,
+                })
+            });
+            Ok((message.bytes, stamp))
+        })?;
+        self.lag_ns = stamp.and_then(|time| {
+            let at = u64::try_from(time.tv_sec()).ok()? * 1_000_000_000
+                + u64::try_from(time.tv_nsec()).ok()?;
+            Some(wall_ns().saturating_sub(at))
+        });
+        Ok(count)
+    }
+}
+
+impl Io {
+    fn fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(tcp) => tcp.as_raw_fd(),
+            Self::Unix(unix) => unix.as_raw_fd(),
+        }
+    }
+
+    fn try_io<T>(&self, interest: Interest, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Self::Tcp(tcp) => tcp.try_io(interest, act),
+            Self::Unix(unix) => unix.try_io(interest, act),
+        }
+    }
+
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_read_ready(cx),
+            Self::Unix(unix) => unix.poll_read_ready(cx),
+        }
+    }
 }
 
 impl AsyncRead for Stamped {
@@ -65,55 +158,9 @@ impl AsyncRead for Stamped {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let tcp = match &mut this.io {
-            Io::Unix(unix) => return Pin::new(unix).poll_read(cx, buffer),
-            Io::Tcp(tcp) => tcp,
-        };
-        if this.control.is_empty() {
-            return Pin::new(tcp).poll_read(cx, buffer);
-        }
-        loop {
-            ready!(tcp.poll_read_ready(cx))?;
-            let room = buffer.initialize_unfilled();
-            let wanted = room.len();
-            let read = tcp.try_io(Interest::READABLE, || {
-                let mut parts = [IoSliceMut::new(room)];
-                let message = recvmsg::<()>(
-                    tcp.as_raw_fd(),
-                    &mut parts,
-                    Some(&mut this.control),
-                    MsgFlags::MSG_DONTWAIT,
-                )?;
-                let stamp = message.cmsgs().ok().and_then(|mut all| {
-                    all.find_map(|part| match part {
-                        ControlMessageOwned::ScmTimestampns(time) => Some(time),
-                        _ => None,
-                    })
-                });
-                Ok((message.bytes, stamp))
-            });
-            match read {
-                Ok((count, stamp)) => {
-                    buffer.advance(count);
-                    this.lag_ns = stamp.and_then(|time| {
-                        let at = u64::try_from(time.tv_sec()).ok()? * 1_000_000_000
-                            + u64::try_from(time.tv_nsec()).ok()?;
-                        Some(wall_ns().saturating_sub(at)).filter(|lag| *lag < ABSURD_LAG_NS)
-                    });
-                    if count > 0 && count < wanted {
-                        // The socket is empty: what comes next makes an event
-                        // of its own, so that asking again would be in vain.
-                        let _ = tcp.try_io(Interest::READABLE, || {
-                            Err::<(), _>(io::ErrorKind::WouldBlock.into())
-                        });
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        let count = ready!(self.poll_read_into(cx, buffer.initialize_unfilled()))?;
+        buffer.advance(count);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::bench::Question;
-use crate::record::{RunDocument, StepRecord, Warning};
+use crate::record::{Outcome, RunDocument, StepRecord, Warning};
 use crate::report::summary::slices::slices;
 use crate::report::summary::{Fact, Percentiles, Share, Standing, StepSummary, Summary, share};
 use crate::units::{Grouped, Shown};
@@ -191,7 +191,7 @@ fn step_view(id: String, step: &StepRecord, summary: &StepSummary) -> StepView {
         failures: summary
             .outcomes
             .iter()
-            .filter(|(name, _)| name.as_str() != "answered")
+            .filter(|(name, _)| !Outcome::is_name_of_token(name))
             .map(|(name, count)| (name.clone(), Grouped(*count as f64).to_string()))
             .collect(),
         shares: shares(&summary.shares),

@@ -1,6 +1,6 @@
 //! What happened in each interval of a step, whatever its model?
 
-use crate::record::{Histogram, StepRecord};
+use crate::record::{Histogram, Outcome, StepRecord};
 
 /// One interval of a step's measured phase.
 pub(in crate::report) struct SliceView {
@@ -14,14 +14,20 @@ pub(in crate::report) struct SliceView {
     pub answered: u64,
     /// Calls that did not.
     pub failed: u64,
-    /// Response times of the answered ones.
+    /// Response times of those; in the open model of those that asked the
+    /// endpoint, as a token from a cache is another matter.
     pub response: Histogram,
 }
 
 /// Lists the intervals of a step.
 pub(in crate::report) fn slices(step: &StepRecord) -> Vec<SliceView> {
     let closed = step.slices.iter().map(|slice| {
-        let answered = slice.outcomes.get("answered").copied().unwrap_or_default();
+        let answered = slice
+            .outcomes
+            .iter()
+            .filter(|(name, _)| Outcome::is_name_of_token(name))
+            .map(|(_, count)| count)
+            .sum();
         SliceView {
             start_ns: slice.start_ns,
             length_ns: slice.length_ns,
@@ -32,15 +38,19 @@ pub(in crate::report) fn slices(step: &StepRecord) -> Vec<SliceView> {
         }
     });
     let open = step.open.iter().flat_map(|open| &open.slices).map(|slice| {
-        let answered = slice.outcomes.iter().find(|of| of.outcome == "answered");
-        let count = answered.map_or(0, |of| of.count);
+        let tokens = slice
+            .outcomes
+            .iter()
+            .filter(|of| Outcome::is_name_of_token(&of.outcome));
+        let count = tokens.map(|of| of.count).sum();
+        let asked = slice.outcomes.iter().find(|of| of.outcome == "answered");
         SliceView {
             start_ns: slice.start_ns,
             length_ns: slice.length_ns,
             scheduled: Some(slice.scheduled),
             answered: count,
             failed: slice.outcomes.iter().map(|of| of.count).sum::<u64>() - count,
-            response: answered
+            response: asked
                 .map(|of| of.stages.response.open())
                 .unwrap_or_default(),
         }

@@ -73,7 +73,7 @@ impl Desk {
 }
 
 /// Has the broker read the registry, and returns once it has.
-fn reload(process: &mut Process) {
+pub(super) fn reload(process: &mut Process) {
     let pid = Pid::from_raw(i32::try_from(process.child.id()).unwrap()).unwrap();
     kill_process(pid, Signal::HUP).unwrap();
     let mut line = Vec::new();

@@ -36,7 +36,7 @@ impl Process {
     }
 
     /// Sends a signal and returns the exit code and standard error.
-    fn end(mut self, signal: Signal) -> (Option<i32>, String) {
+    pub(super) fn end(mut self, signal: Signal) -> (Option<i32>, String) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
         let mut said = String::new();
@@ -223,6 +223,8 @@ fn flags_that_make_no_sense_are_usage_errors() {
         &["--write-config", path, "--error-share", "2"],
         &["--write-config", path, "--service-time", "5ms"],
         &["--registry", path, "--user", "5"],
+        &["--console", "0.0.0.0:0"],
+        &["--console", "anywhere"],
     ] {
         // A broker that starts after all says so at once.
         let mut process = Process::start(arguments);

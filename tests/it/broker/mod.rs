@@ -4,6 +4,7 @@ mod admin;
 mod apps;
 mod attacks;
 mod cli;
+mod console;
 mod endpoints;
 mod grants;
 mod http;

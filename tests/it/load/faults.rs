@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mintmark::load::assertions::Mode;
-use mintmark::load::open::{OpenPlan, Retries, run_open};
+use mintmark::load::open::{Model, OpenPlan, Retries, run_open};
 use mintmark::load::transport::Limits;
 use mintmark::record::RunDocument;
 use rustix::process::{Pid, Signal, kill_process};
@@ -152,8 +152,22 @@ fn a_count_ends_the_load_after_so_many_requests() {
         ..plan(300.0, Duration::from_secs(30))
     };
     let begun = Instant::now();
-    let measured = run(&plan, &target.url());
-    assert_eq!(measured.accounts.scheduled, 30);
+    for model in [
+        plan.model.clone(),
+        Model::Closed {
+            think: Duration::ZERO,
+        },
+    ] {
+        for warm_up in [0, 100] {
+            let plan = OpenPlan {
+                model: model.clone(),
+                warm_up: Duration::from_millis(warm_up),
+                ..plan.clone()
+            };
+            let measured = run(&plan, &target.url());
+            assert_eq!(measured.accounts.scheduled, 30, "{model:?}, {warm_up}");
+        }
+    }
     assert!(begun.elapsed() < Duration::from_secs(25));
 }
 

@@ -1,11 +1,18 @@
 //! The load engine against targets that misbehave on purpose.
 
+mod around;
+mod dressed;
 mod faults;
+mod memory;
 mod profiles;
 mod proofs;
 mod scenarios;
+mod searches;
+mod secure;
 mod target;
 mod transports;
+mod ways;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;

@@ -13,13 +13,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::target::{Act, Target, ok};
 use super::{CONFIG, all, plan, run};
 
-const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_secs(2);
 const FREEZE: Duration = Duration::from_millis(200);
-const PER_S: f64 = 250.0;
+const PER_S: f64 = 2_000.0;
 
 /// The response time that a share `1 - q` of requests exceeds, if requests
-/// come evenly over `span` and wait for the end of the freeze they come in.
-fn truth(freezes: &[Duration], span: Duration, q: f64) -> Duration {
+/// come evenly over `span` and wait for the end of the freeze they come in:
+/// 100 ms for the 95th percentile and 180 ms for the 99th, if each freeze
+/// lasts as long as it should.
+fn closed_form(freezes: &[Duration], span: Duration, q: f64) -> Duration {
     let beyond = |limit: f64| {
         let late: f64 = freezes
             .iter()
@@ -39,16 +41,42 @@ fn truth(freezes: &[Duration], span: Duration, q: f64) -> Duration {
     Duration::from_secs_f64(low)
 }
 
+/// The same quantile from the target's own log: when it had each request,
+/// less when that was due. What a freeze leaves behind takes time to be
+/// worked off, which the closed form does not know.
+fn seen(served: &[Instant], q: f64) -> Duration {
+    let due = |number: usize| Duration::from_secs_f64(number as f64 / PER_S);
+    // The beginning is told by the request that was served soonest.
+    let origin = served
+        .iter()
+        .enumerate()
+        .map(|(number, at)| *at - due(number))
+        .min()
+        .unwrap();
+    let mut late: Vec<Duration> = served
+        .iter()
+        .enumerate()
+        .map(|(number, at)| (*at - due(number)).duration_since(origin))
+        .collect();
+    late.sort_unstable();
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let rank = (late.len() as f64 * q).ceil() as usize;
+    late[rank.max(1) - 1]
+}
+
 #[test]
 fn a_target_that_freezes_yields_the_computed_quantiles() {
+    // A machine that is busy with something else is no proof of anything: what
+    // it adds to the target's freezes is the generator's, and told.
+    let measure = Duration::from_secs(4);
     let target = Target::freezing(PERIOD, FREEZE);
-    let measure = Duration::from_secs(5);
     let plan = OpenPlan {
         connections: 16,
         ..plan(PER_S, measure)
     };
     let begun = Instant::now();
     let measured = run(&plan, &target.url());
+    assert_eq!(measured.accounts.answered, 8_000);
     let freezes: Vec<Duration> = target
         .freezes
         .lock()
@@ -57,35 +85,25 @@ fn a_target_that_freezes_yields_the_computed_quantiles() {
         .filter(|(at, length)| *at + *length > begun && *at < begun + measure)
         .map(|(_, length)| *length)
         .collect();
-    assert!(freezes.len() >= 4);
-    let (response, lag) = (
-        all(&measured, |stages| &stages.response),
-        all(&measured, |stages| &stages.generator_lag),
-    );
-    assert_eq!(measured.accounts.answered, 1_250);
-    for q in [0.9, 0.95, 0.99] {
-        let expected = truth(&freezes, measure, q);
+    assert!(freezes.len() >= 2, "{freezes:?}");
+    let served = target.served.lock().unwrap().clone();
+    let response = all(&measured, |stages| &stages.response);
+    for q in [0.95, 0.99] {
         let found = response.quantile(q).unwrap();
-        // What a busy machine adds is known: the lag, and the usual service.
-        let added = lag.quantile(q).unwrap()
-            + all(&measured, |stages| &stages.service)
-                .quantile(0.5)
-                .unwrap();
+        let least = closed_form(&freezes, measure, q);
+        let seen = seen(&served, q);
         assert!(
-            found
-                >= expected
-                    .mul_f64(0.97)
-                    .saturating_sub(Duration::from_millis(4)),
-            "p{q}: {found:?} is below {expected:?}"
+            found >= least.mul_f64(0.97),
+            "p{q}: {found:?} is below {least:?}"
         );
         assert!(
-            found.saturating_sub(added) <= expected.mul_f64(1.03) + Duration::from_millis(4),
-            "p{q}: {found:?} is above {expected:?} and {added:?}"
+            (found.as_secs_f64() / seen.as_secs_f64() - 1.0).abs() <= 0.03,
+            "p{q}: {found:?} is not {seen:?}, by {freezes:?}"
         );
     }
     // Requests waited for a frozen target, with or without a connection.
     let blame = measured.blame;
-    assert!(blame.target + blame.connections > 0.9, "{blame:?}");
+    assert!(blame.target + blame.connections > 0.75, "{blame:?}");
 }
 
 #[test]
@@ -96,9 +114,10 @@ fn a_generator_that_is_frozen_blames_itself() {
         .args([
             "load",
             "--rate",
-            "250",
+            "2000",
+            "--even",
             "--duration",
-            "4s",
+            "6s",
             "--warm-up",
             "500ms",
         ])

@@ -14,10 +14,14 @@ use tokio::net::{TcpListener, TcpStream};
 pub enum Act {
     /// Writes these bytes.
     Write(Vec<u8>),
+    /// Writes the first to every so-manieth request, and the second to others.
+    Alternate(usize, Vec<u8>, Vec<u8>),
     /// Writes these bytes and closes the connection.
     WriteAndClose(Vec<u8>),
     /// Writes one byte after the other, with pauses.
     Drip(Vec<u8>, Duration),
+    /// Writes the head at once and the body as [`Self::Drip`] does.
+    DripBody(Vec<u8>, Duration),
     /// Closes without an answer, so that the peer sees a reset.
     Reset,
     /// Never answers.
@@ -46,7 +50,12 @@ pub struct Target {
     end: Arc<AtomicBool>,
     /// When the thread slept, and for how long.
     pub freezes: Arc<Mutex<Vec<(Instant, Duration)>>>,
+    /// The first requests.
     pub requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// The last request.
+    pub last: Arc<Mutex<Option<Vec<u8>>>>,
+    /// When each request was there as a whole.
+    pub served: Arc<Mutex<Vec<Instant>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,7 +64,7 @@ impl Target {
         Self::start("127.0.0.1:0".parse().unwrap(), act, None)
     }
 
-    /// Answers, but for `length` at the end of each `period`, when its whole
+    /// Answers, but for `length` in the middle of each `period`, when its whole
     /// thread sleeps.
     pub fn freezing(period: Duration, length: Duration) -> Self {
         Self::start(
@@ -71,12 +80,13 @@ impl Target {
         let address = socket.local_addr().unwrap();
         let end = Arc::new(AtomicBool::new(false));
         let freezes = Arc::new(Mutex::new(Vec::new()));
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (ending, log, kept) = (
-            Arc::clone(&end),
-            Arc::clone(&freezes),
-            Arc::clone(&requests),
-        );
+        let kept = Kept::default();
+        let Kept {
+            requests,
+            last,
+            served,
+        } = kept.clone();
+        let (ending, log) = (Arc::clone(&end), Arc::clone(&freezes));
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -86,10 +96,13 @@ impl Target {
                 let listener = TcpListener::from_std(socket).unwrap();
                 tokio::spawn(async move {
                     while let Ok((stream, _)) = listener.accept().await {
-                        tokio::spawn(serve(stream, act.clone(), Arc::clone(&kept)));
+                        tokio::spawn(serve(stream, act.clone(), kept.clone()));
                     }
                 });
                 let mut last = Instant::now();
+                if let Some((period, length)) = freeze {
+                    last -= (period - length) / 2;
+                }
                 while !ending.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                     if let Some((period, length)) = freeze
@@ -108,6 +121,8 @@ impl Target {
             end,
             freezes,
             requests,
+            last,
+            served,
             thread: Some(thread),
         }
     }
@@ -126,7 +141,32 @@ impl Drop for Target {
     }
 }
 
-async fn serve(mut stream: TcpStream, act: Act, kept: Arc<Mutex<Vec<Vec<u8>>>>) {
+/// What an endpoint keeps of its requests.
+#[derive(Clone, Default)]
+struct Kept {
+    requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    last: Arc<Mutex<Option<Vec<u8>>>>,
+    served: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Kept {
+    /// Keeps a request; returns its number, from 0.
+    fn keep(&self, request: Vec<u8>) -> usize {
+        let number = {
+            let mut served = self.served.lock().unwrap();
+            served.push(Instant::now());
+            served.len() - 1
+        };
+        let mut requests = self.requests.lock().unwrap();
+        if requests.len() < 10 {
+            requests.push(request.clone());
+        }
+        *self.last.lock().unwrap() = Some(request);
+        number
+    }
+}
+
+async fn serve(mut stream: TcpStream, act: Act, kept: Kept) {
     stream.set_nodelay(true).unwrap();
     let mut input = Vec::new();
     while let Ok(count) = stream.read_buf(&mut input).await {
@@ -135,22 +175,30 @@ async fn serve(mut stream: TcpStream, act: Act, kept: Arc<Mutex<Vec<Vec<u8>>>>) 
         }
         while let Some(length) = request_length(&input) {
             let request: Vec<u8> = input.drain(..length).collect();
-            {
-                let mut kept = kept.lock().unwrap();
-                if kept.len() < 10 {
-                    kept.push(request);
-                }
-            }
+            let number = kept.keep(request);
             match &act {
                 Act::Write(bytes) | Act::Begin(bytes) => {
+                    stream.write_all(bytes).await.unwrap_or(());
+                }
+                Act::Alternate(each, first, others) => {
+                    let bytes = if number.is_multiple_of(*each) {
+                        first
+                    } else {
+                        others
+                    };
                     stream.write_all(bytes).await.unwrap_or(());
                 }
                 Act::WriteAndClose(bytes) => {
                     stream.write_all(bytes).await.unwrap_or(());
                     return;
                 }
-                Act::Drip(bytes, pause) => {
-                    for byte in bytes {
+                Act::Drip(bytes, pause) | Act::DripBody(bytes, pause) => {
+                    let at_once = match act {
+                        Act::DripBody(..) => bytes.len() - BODY.len(),
+                        _ => 0,
+                    };
+                    stream.write_all(&bytes[..at_once]).await.unwrap_or(());
+                    for byte in &bytes[at_once..] {
                         if stream.write_all(&[*byte]).await.is_err() {
                             return;
                         }
@@ -166,7 +214,7 @@ async fn serve(mut stream: TcpStream, act: Act, kept: Arc<Mutex<Vec<Vec<u8>>>>) 
     }
 }
 
-fn request_length(input: &[u8]) -> Option<usize> {
+pub fn request_length(input: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(input).ok()?;
     let (head, _) = text.split_once("\r\n\r\n")?;
     let length: usize = head

@@ -13,7 +13,7 @@ use mintmark::clock::SystemClock;
 use mintmark::credential::generate::{RsaBits, rsa_key};
 use mintmark::credential::{Credential, PassphraseSource, SealedKey, Source, plain};
 use mintmark::oauth::Profile;
-use mintmark::signer::{Algorithm, Backend, PrivateKey, Registry};
+use mintmark::signer::{Algorithm, Backend, MintConfig, PrivateKey, Registry};
 use mintmark::token::{
     App, Change, Client, Exchange, KeyFile, KeyRing, KeyStore, Retry, SigningKey,
 };
@@ -70,6 +70,15 @@ fn client(broker: &Broker, ring: Arc<KeyRing>) -> Client {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_are_replaced_under_load_without_a_failed_request() {
+    replace_under_load(|key| key).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_behind_mints_are_replaced_under_load_without_a_failed_request() {
+    replace_under_load(|key| key.minted(MintConfig::with_threads(1)).unwrap()).await;
+}
+
+async fn replace_under_load(as_used: impl Fn(SigningKey) -> SigningKey) {
     let keys: Vec<PrivateKey> = (0..4).map(|_| fresh_key()).collect();
     let mut app = AppRegistration::new(CLIENT, "secret", "900100");
     for (number, key) in keys.iter().enumerate() {
@@ -81,7 +90,7 @@ async fn keys_are_replaced_under_load_without_a_failed_request() {
     })
     .unwrap();
     let store = KeyStore::new();
-    let ring = store.put(CLIENT, loaded(&keys[0], "key0"));
+    let ring = store.put(CLIENT, as_used(loaded(&keys[0], "key0")));
     let client = Arc::new(client(&broker, Arc::clone(&ring)));
     let stop = Arc::new(AtomicBool::new(false));
     let fetched = Arc::new(AtomicU64::new(0));
@@ -103,7 +112,7 @@ async fn keys_are_replaced_under_load_without_a_failed_request() {
         while fetched.load(Ordering::Relaxed) < until {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let retired = ring.rotate(loaded(key, &format!("key{number}")));
+        let retired = ring.rotate(as_used(loaded(key, &format!("key{number}"))));
         tokio::time::timeout(Duration::from_secs(20), retired.gone())
             .await
             .expect("the old key is let go");

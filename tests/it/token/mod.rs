@@ -6,6 +6,7 @@ pub mod desk;
 mod endpoint;
 mod herd;
 mod keys;
+mod minted;
 mod model;
 mod shelf;
 mod workers;

@@ -291,6 +291,44 @@ async fn revocation_removes_the_file() {
     assert_eq!(stage.get("own").await.0, "own");
 }
 
+#[tokio::test]
+async fn tokens_that_are_over_go_when_the_next_is_written() {
+    let stage = Stage::new();
+    let put = async |id: &str| {
+        let shelf = stage.process(Fixed("own"));
+        let subject = Subject::user(id);
+        let wanted = Wanted {
+            subject: &subject,
+            ..stage.wanted(None)
+        };
+        shelf.fetch(wanted).await.unwrap();
+    };
+    put("over").await;
+    let over = stage.entry();
+    put("over, and somebody is fetching").await;
+    let held = files(&stage.path(), "json");
+    let held = held.iter().find(|path| **path != over).unwrap();
+    let lock = fs::File::open(held.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    let unfinished = over.with_extension("1-0.tmp");
+    fs::write(&unfinished, "half").unwrap();
+    stage.clock.advance(HOUR - Duration::from_secs(1));
+    put("alive").await;
+    assert_eq!(files(&stage.path(), "json").len(), 3);
+    stage.clock.advance(Duration::from_secs(1));
+    put("new").await;
+    let left = files(&stage.path(), "json");
+    assert!(!left.contains(&over) && left.contains(held), "{left:?}");
+    assert_eq!(left.len(), 3);
+    // Its writer may be at it.
+    assert!(unfinished.exists());
+    let long_ago = std::time::SystemTime::now() - 2 * HOUR;
+    let file = fs::File::options().write(true).open(&unfinished).unwrap();
+    file.set_modified(long_ago).unwrap();
+    put("newer").await;
+    assert!(!unfinished.exists());
+}
+
 #[test]
 fn eight_programs_that_start_together_ask_the_endpoint_once() {
     let folder = TempDir::new().unwrap();
@@ -329,4 +367,13 @@ fn eight_programs_that_start_together_ask_the_endpoint_once() {
     assert_eq!(shown["access_token"], tokens[0].trim());
     assert_eq!(shown["is_from_file"], true);
     assert_eq!(broker.stats().granted, 1);
+    // A server refused it.
+    let renewed = program()
+        .args(["token", "--config", config.to_str().unwrap(), "--renew"])
+        .args(["--url", &broker.url(), &shared])
+        .output()
+        .unwrap();
+    assert!(renewed.status.success());
+    assert_ne!(String::from_utf8_lossy(&renewed.stdout), tokens[0].as_str());
+    assert_eq!(broker.stats().granted, 2);
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use mintmark::record::{Herds, KeyHabit, StepRecord, TokenHabit};
+use mintmark::record::{Herds, KeyHabit, RunDocument, StepRecord, TokenHabit};
+use mintmark::report::run_text;
 use mintmark::scenario::{Scenario, run};
 
 /// Ends with the steps' table; tokens live for a second.
@@ -20,17 +21,22 @@ measure = "2500ms"
 "#;
 
 fn steps(of: &[(&str, &str)]) -> Vec<StepRecord> {
+    document(of).steps
+}
+
+fn document(of: &[(&str, &str)]) -> RunDocument {
     let mut text = SCENARIO.to_owned();
     for (key, token) in of {
-        text +=
-            &format!("[[step]]\nname = \"{key} {token}\"\nkey = \"{key}\"\ntoken = \"{token}\"\n");
+        let step = format!("name = \"{key} {token}\"\nkey = \"{key}\"\ntoken = \"{token}\"\n");
+        text.push_str("[[step]]\n");
+        text.push_str(&step);
     }
     let plan = Scenario::from_toml(&text, Path::new("habits.toml"))
         .unwrap()
         .plan()
         .unwrap();
     let document = run(&plan, "habits", &AtomicBool::new(false), &mut |_| ()).unwrap();
-    let broker = document.broker.unwrap();
+    let broker = document.broker.as_ref().unwrap();
     let signed: u64 = document
         .steps
         .iter()
@@ -38,7 +44,7 @@ fn steps(of: &[(&str, &str)]) -> Vec<StepRecord> {
         .sum();
     // Warm-up is not counted, and nothing else is left out.
     assert!(signed <= broker["granted"]);
-    document.steps
+    document
 }
 
 fn herds(step: &StepRecord) -> Herds {
@@ -75,6 +81,24 @@ fn with_refresh_ahead_one_fetches_in_the_background() {
     assert_eq!(ahead.requests_sent, ahead.assertions_signed);
     // No call of a worker fetched.
     assert_eq!(ahead.latencies.exchange.count(), 0);
+}
+
+#[test]
+fn table_and_picture_of_the_habits_fit_a_terminal_of_80_columns() {
+    let document = document(&[("reuse", "cache-no-single-flight")]);
+    let mut document = RunDocument {
+        warnings: Vec::new(),
+        ..document
+    };
+    document.steps[0].name = "key decrypted".to_owned();
+    let report = run_text(&document);
+    let (_, shown) = report.split_once("Tokens for").unwrap();
+    for line in shown.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    for heading in ["p99.9", "signed", "sent", "CPU time", "token expires"] {
+        assert!(shown.contains(heading), "{heading}\n{shown}");
+    }
 }
 
 #[test]
