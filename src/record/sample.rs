@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::search::{Answer, Confidence, Counts, Decision, Rung, SearchRecord, Stage};
 use super::{
-    Accounts, Blame, Calibration, CpuTime, Culprit, Finding, GeneratorHealth, Habits, Histogram,
-    Host, KeyFacts, KeyHabit, Latencies, OpenRecord, OpenSlice, OutcomeStages, Packed, Phases,
-    Quality, RunDocument, SigningFacts, Slice, Soundness, Stages, StepRecord, TokenHabit, Tool,
-    Validity, Warning,
+    Accounts, Blame, Calibration, ConnectionFacts, CpuTime, Culprit, Finding, GeneratorHealth,
+    Habits, Histogram, Host, KeyFacts, KeyHabit, Latencies, OpenRecord, OpenSlice, OutcomeStages,
+    Packed, Phases, Quality, RunDocument, SigningFacts, Slice, Soundness, Stages, StepRecord,
+    TokenHabit, Tool, Validity, Warning,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -186,7 +186,7 @@ fn open() -> StepRecord {
             under_runs: 0,
         },
         health: GeneratorHealth::default(),
-        opened: Default::default(),
+        opened: ConnectionFacts::default(),
         retries: None,
         cache: None,
         rotation: None,
