@@ -19,7 +19,6 @@ pub mod probes;
 pub mod quads;
 pub mod quality;
 mod rank;
-pub mod record;
 mod results;
 pub mod scaling;
 pub mod self_test;
@@ -42,10 +41,11 @@ pub use self::message::{USUAL_CLAIMS_BYTES, signing_inputs};
 pub use self::prepare::{Ready, prepare};
 pub use self::quads::{Progress, TimedBy};
 pub use self::quality::QualityFacts;
-pub use self::record::{BenchRecord, Bounded, CaseRecord, ComparisonRecord};
 pub use self::session::{ALPHA, Request, run};
 use crate::clock::SystemClock;
 use crate::credential::SealedKey;
+pub use crate::record::signing as record;
+pub use crate::record::signing::{BenchRecord, Bounded, CaseRecord, ComparisonRecord};
 use crate::signer::{Algorithm, PrivateKey, Registry, SignError};
 
 /// The backend that others are compared with if nothing else is said: the one

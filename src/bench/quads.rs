@@ -13,6 +13,7 @@ use super::arm::{Arm, Block};
 use super::tally::Tally;
 use super::warm_up::warm_up;
 use crate::clock::Clock;
+pub use crate::record::case::TimedBy;
 use crate::signer::SignError;
 use crate::stats::order::quantile_of;
 use crate::stats::paired::Quad;
@@ -27,20 +28,6 @@ pub struct Pair {
     pub candidate: usize,
     /// The clock that decides, if it is not left to what the arms do.
     pub by: Option<TimedBy>,
-}
-
-/// The clock that decides a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimedBy {
-    /// CPU time of the signing threads: blind to preemption by others.
-    ThreadCpu,
-    /// CPU time of the whole process, for a library that is known to work on
-    /// threads of its own. It counts what other threads of the program do.
-    ProcessCpu,
-    /// Wall time, for signatures that wait for something, and for what
-    /// several threads do to each other.
-    Wall,
 }
 
 /// How long and how surely to compare.

@@ -6,34 +6,7 @@
 
 use std::fs;
 
-use serde::{Deserialize, Serialize};
-
-/// What the system says about the time of a measurement.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QualityFacts {
-    /// Processors that this process may use.
-    pub cpus: usize,
-    /// Load average over one minute, at the end; the bench itself is 1 of it
-    /// for each thread.
-    pub load_1m: Option<f64>,
-    /// The share of all processors' time that the hypervisor gave to others.
-    pub steal_share: Option<f64>,
-    /// The share of time in which some task waited for a processor
-    /// (`/proc/pressure/cpu`), in this interval.
-    pub cpu_pressure_share: Option<f64>,
-    /// Times that a signing thread was put off its processor.
-    pub involuntary_switches: Option<u64>,
-    /// The share of timed operations that lost their processor.
-    pub preempted_share: f64,
-    /// Wall time over CPU time of the signing threads.
-    pub wall_per_cpu: f64,
-    /// The reference case's floor in the last quarter of the session over
-    /// that in the first.
-    pub drift: Option<f64>,
-    /// What one reading of the thread CPU clock costs, in ns.
-    pub clock_read_ns: f64,
-}
+pub use crate::record::signing::QualityFacts;
 
 /// Counters that only grow, read before and after.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,43 +1,14 @@
 //! What do more threads yield, and where does it stop?
 
-use serde::{Deserialize, Serialize};
-
 use super::case::{Case, Question};
-use super::record::{Bounded, CaseRecord, ComparisonRecord};
+use super::record::{CaseRecord, ComparisonRecord};
+pub use crate::record::signing::{Scaling, ScalingPoint};
 
 /// The least share of a lone thread's rate that one more thread must add.
 ///
 /// Above a half, a processor more is worth its price; below, threads wait for
 /// each other or share an execution unit. Hyper-threads add about a third.
 pub const WORTHWHILE: f64 = 0.5;
-
-/// How one backend does on more threads that share a key object.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scaling {
-    /// The case with the fewest threads.
-    pub case: Case,
-    /// One entry for each number of threads, ascending.
-    pub points: Vec<ScalingPoint>,
-    /// The number of threads beyond which another adds less than
-    /// [`WORTHWHILE`] of a lone thread's rate; null if that was not reached.
-    pub stops_at_threads: Option<usize>,
-}
-
-/// One number of threads.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScalingPoint {
-    /// Threads that sign at once.
-    pub threads: usize,
-    /// Signatures in a second, all threads together, when nothing disturbs.
-    pub total_per_s: f64,
-    /// The rate of a thread over that of a thread of the first point, with
-    /// bounds from blocks measured in turn; null for the first point.
-    pub efficiency: Option<Bounded>,
-    /// CPU time over wall time of the threads; below 1 they wait.
-    pub utilisation: f64,
-}
 
 /// Gathers the cases that differ by their threads alone.
 #[must_use]
@@ -98,6 +69,7 @@ fn stop(points: &[ScalingPoint]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::signing::Bounded;
 
     /// Makes points of totals in signatures a second, with bounds of `off`.
     fn points(totals: &[(usize, f64)], off: f64) -> Vec<ScalingPoint> {

@@ -4,10 +4,9 @@
 //! error is that of the residuals of slices (Cochran, *Sampling Techniques*,
 //! section 6.4), with Student's bounds.
 
-use serde::{Deserialize, Serialize};
-
 use super::Offered;
 use crate::load::objective::{Counts, Objective};
+use crate::record::search::Decision;
 use crate::stats::distribution::student_quantile;
 
 /// The share of the offered requests that have to be sent for a rate to be
@@ -25,18 +24,6 @@ pub struct Evidence {
     spoiled: usize,
     trials: u32,
     fell_behind: u32,
-}
-
-/// What evidence says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decision {
-    /// The objective is met.
-    Pass,
-    /// It is not met.
-    Fail,
-    /// More evidence is needed.
-    Undecided,
 }
 
 impl Evidence {

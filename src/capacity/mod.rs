@@ -14,13 +14,15 @@ mod search;
 mod simulated;
 mod trial;
 
-pub use self::evidence::{Decision, Evidence};
-pub use self::search::{Answer, CapacityError, Confidence, Rung, Search, Stage, find};
+pub use self::evidence::Evidence;
+pub use self::search::{CapacityError, Search, find};
 pub use self::trial::LoadTrial;
 
 use std::time::Duration;
 
 use crate::load::objective::Counts;
+use crate::record::Packed;
+pub use crate::record::search::{Answer, Confidence, Decision, Rung, Stage};
 
 /// Gives evidence at one rate.
 pub trait Trial {
@@ -45,6 +47,8 @@ pub struct Offered {
     pub backlog_grows: bool,
     /// Was it the generator that could not keep up?
     pub is_generator_limited: bool,
+    /// Response times of the answered requests, if the trial knows them.
+    pub response: Packed,
     /// Was the trial stopped by the user?
     pub was_stopped: bool,
 }

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Decision, Evidence};
-use super::{Offered, Trial};
-use crate::load::objective::{Counts, Objective};
+use super::evidence::Evidence;
+use super::{Answer, Confidence, Decision, Offered, Rung, Stage, Trial};
+use crate::load::objective::Objective;
 use crate::load::open::OpenError;
+use crate::record::{Histogram, Packed};
 
 /// How long a rung of the bracket is tried. Half as long, and a p99 rests on
 /// too few slow requests at the rates where a search begins.
@@ -83,74 +84,6 @@ impl Search {
         self.soak = self.soak.mul_f64(factor);
         self
     }
-}
-
-/// The capacity of an endpoint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Answer {
-    /// The highest rate that was confirmed, per second; none if the lowest
-    /// rate that was tried is not sustained.
-    pub sustains_per_s: Option<f64>,
-    /// The lowest rate that was refused, per second; none if the generator or
-    /// the limit came first.
-    pub refuses_per_s: Option<f64>,
-    /// How sure the answer is.
-    pub confidence: Confidence,
-    /// Everything that was tried, in order.
-    pub rungs: Vec<Rung>,
-}
-
-/// How sure an answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Confidence {
-    /// Neither end rests on a forced rung.
-    Confirmed,
-    /// One does, or the search was quick.
-    Estimated,
-    /// The generator, or the limit of the search, came first.
-    BoundedBelow,
-}
-
-/// One rate that was tried.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rung {
-    /// The rate, per second.
-    pub per_s: f64,
-    /// Which part of the search asked.
-    pub stage: Stage,
-    /// What was decided.
-    pub decision: Decision,
-    /// Was it decided by the estimate alone?
-    pub is_forced: bool,
-    /// Time at the rate, in nanoseconds.
-    pub tried_ns: u64,
-    /// Requests that were due.
-    pub requests: u64,
-    /// The share over the limit, failed ones included.
-    pub share_over: f64,
-    /// The share that failed.
-    pub share_failed: f64,
-    /// The slices that the decision rests on, in order.
-    pub slices: Vec<Counts>,
-    /// Slices that were left out, since the generator was late in them.
-    pub spoiled: usize,
-    /// Was it the generator that could not keep up?
-    pub is_generator_limited: bool,
-}
-
-/// A part of a search.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Doubling until a rate fails.
-    Bracket,
-    /// Halving the distance.
-    Narrow,
-    /// Confirming the promise.
-    Soak,
 }
 
 /// Searches with `trial`; `tell` hears of each rung.
@@ -307,6 +240,7 @@ impl Climb<'_> {
         let mut tried = Duration::ZERO;
         let mut is_generator_limited = false;
         let mut decision = Decision::Undecided;
+        let mut response: Option<Histogram> = None;
         for look in looks {
             let offered: Offered = self.trial.offer(per_s, *look - tried)?;
             if offered.was_stopped {
@@ -315,6 +249,11 @@ impl Climb<'_> {
             tried = *look;
             is_generator_limited |= offered.is_generator_limited;
             evidence.add(&offered);
+            if !offered.response.is_empty() {
+                response
+                    .get_or_insert_default()
+                    .add(&offered.response.open());
+            }
             decision = evidence.decide(&self.search.objective, tail);
             // The bracket takes an early pass by the estimate as well.
             let is_enough = match stage {
@@ -343,6 +282,7 @@ impl Climb<'_> {
             slices: evidence.slices().to_vec(),
             spoiled: evidence.spoiled(),
             is_generator_limited,
+            response: response.as_ref().map(Packed::of).unwrap_or_default(),
         };
         (self.tell)(&rung);
         self.rungs.push(rung.clone());

@@ -68,6 +68,7 @@ impl Trial for Queue {
             // An overloaded queue has grown by its excess.
             backlog_grows: free_at - now > length / 20.0,
             is_generator_limited: per_s > self.ceiling_per_s,
+            response: crate::record::Packed::default(),
             was_stopped: false,
         })
     }

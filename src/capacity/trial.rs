@@ -100,6 +100,12 @@ impl LoadTrial<'_> {
                     && finding.culprit != Culprit::Target
                     && finding.warning.code == "rate-missed"
             }),
+            response: measured
+                .outcomes
+                .iter()
+                .find(|of| of.outcome == "answered")
+                .map(|of| of.stages.response.clone())
+                .unwrap_or_default(),
             was_stopped: measured.was_stopped,
         }
     }

@@ -19,6 +19,8 @@ use crate::bench::{
 };
 use crate::clock::SystemClock;
 use crate::credential::{PassphraseSource, Source, load};
+use crate::record::Folder;
+use crate::record::host::QualityWatch;
 use crate::report::{bench_csv, bench_text, self_test_text};
 use crate::signer::{Algorithm, KeyKind, Registry};
 use crate::stats::Verdict;
@@ -124,6 +126,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 
+    /// Keep the record in a folder of its own within this one.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "self_test"])]
+    results: Option<PathBuf>,
+
     /// Try the method itself: is a known effect found, and none where there is none?
     #[arg(long, value_name = "EXPERIMENT")]
     self_test: Option<SelfTest>,
@@ -193,6 +199,19 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         seed: flags.seed,
         has_null_control: !flags.no_control,
     };
+    let started = jiff::Timestamp::now();
+    let watch = QualityWatch::start();
+    let folder = flags
+        .results
+        .as_deref()
+        .map(|root| {
+            Folder::create(
+                root,
+                &format!("{}-bench", started.strftime("%Y%m%dT%H%M%SZ")),
+            )
+        })
+        .transpose()
+        .map_err(Failure::failed)?;
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let bar = progress_bar(flags.budget.0);
     let record = bench::run(&request, &SystemClock::new(), &stop, &mut |progress| {
@@ -201,6 +220,14 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     .map_err(Failure::failed)?;
     bar.finish_and_clear();
     show_record(flags, &record)?;
+    if let Some(folder) = folder {
+        let run = folder.run();
+        let document = record
+            .clone()
+            .into_document(run, started.to_string(), watch.finish());
+        let path = folder.write(&document).map_err(Failure::failed)?;
+        eprintln!("mintmark: the record is in {}", path.display());
+    }
     let control_differs = record.comparisons.iter().any(|comparison| {
         comparison.question == Question::NullControl
             && matches!(comparison.verdict, Verdict::Regressed | Verdict::Improved)

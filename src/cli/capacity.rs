@@ -3,18 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
-use serde::Serialize;
-
 use super::run::Progress;
 use super::{Exit, Failure, print_json, stop};
-use crate::capacity::{Answer, Confidence, Decision, LoadTrial, Rung, Search, find};
+use crate::capacity::{Confidence, LoadTrial, Search, find};
 use crate::load::calibrate::calibrate;
 use crate::load::objective::Objective;
-use crate::record::document::SCHEMA_VERSION;
-use crate::record::{Calibration, Folder, Host, Tool, store};
-use crate::scenario::{Plan, Prepared, Scenario};
-use crate::units::{Grouped, Shown};
+use crate::record::{Folder, SearchRecord};
+use crate::report::{capacity_sentence, rung_line};
+use crate::scenario::{Prepared, Scenario, SearchWatch};
+use crate::units::Grouped;
+use clap::Args;
 
 /// Searches for the highest rate that meets an objective.
 #[derive(Debug, Args)]
@@ -56,29 +54,9 @@ pub(super) struct Flags {
     #[arg(long, value_name = "DIR", default_value = "results")]
     results: PathBuf,
 
-    /// Print the answer as JSON in place of the table.
+    /// Print the record as JSON in place of the table.
     #[arg(long)]
     json: bool,
-}
-
-/// The file of a search within its folder.
-const FILE: &str = "capacity.json";
-
-/// What a search leaves behind: every rate that was tried, with its slices.
-#[derive(Serialize)]
-struct Found {
-    schema_version: u32,
-    run: String,
-    tool: Tool,
-    host: Host,
-    scenario: Plan,
-    search: Search,
-    objective: Objective,
-    signed_by: String,
-    calibration: Calibration,
-    /// The ceiling of this machine over the answer.
-    headroom: Option<f64>,
-    answer: Answer,
 }
 
 pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
@@ -94,6 +72,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
             "--start has to be above 0, --limit at least as high, and --shorten above 0 and at most 1",
         ));
     }
+    let watch = SearchWatch::start();
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let mut progress = Progress::new();
     let prepared =
@@ -140,92 +119,38 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     }
     let answer = find(&search, &mut trial, &mut |rung| {
         if !flags.json {
-            println!("{}", line(rung));
+            println!("{}", rung_line(rung));
         }
     })
-    .map_err(|error| {
-        // There is no answer, and an empty folder tells nothing.
-        let _ = std::fs::remove_dir(folder.path());
-        Failure::failed(error)
-    })?;
-    let headroom = answer
-        .sustains_per_s
-        .map(|rate| calibration.ceiling_per_s / rate);
+    .map_err(Failure::failed)?;
     let exit = if answer.confidence == Confidence::BoundedBelow || answer.sustains_per_s.is_none() {
         Exit::Inconclusive
     } else {
         Exit::Success
     };
     if !flags.json {
-        println!("{}", sentence(&answer, &calibration));
+        println!("{}", capacity_sentence(&answer, &calibration));
     }
-    let found = Found {
-        schema_version: SCHEMA_VERSION,
-        run: folder.run(),
-        tool: Tool::this(),
-        host: Host::detect(),
-        scenario: plan,
-        search,
-        objective,
-        signed_by: prepared.signed_by.clone(),
+    let run = folder.run();
+    let found = SearchRecord {
+        objective: objective.into(),
+        settings: serde_json::to_value(&search).map_err(Failure::failed)?,
+        seed: flags.seed,
         calibration,
-        headroom,
         answer,
     };
-    let bytes = serde_json::to_vec_pretty(&found).map_err(Failure::failed)?;
-    let path = folder.path().join(FILE);
-    let written = store::write_atomically(&path, &bytes);
+    let document = watch
+        .finish(&plan, &run, prepared, found)
+        .map_err(Failure::failed)?;
+    let written = folder.write(&document);
     if flags.json {
-        print_json(&found)?;
+        print_json(&document)?;
     }
-    written.map_err(Failure::failed)?;
-    eprintln!("mintmark: the evidence is in {}", path.display());
+    let path = written.map_err(Failure::failed)?;
+    if flags.json {
+        eprintln!("mintmark: the record is in {}", path.display());
+    } else {
+        println!("\nThe record is in {}", path.display());
+    }
     Ok(exit)
-}
-
-fn line(rung: &Rung) -> String {
-    format!(
-        "  {:>10}/s  {:<7} {:<9} {:.3} % over, {:.3} % failed, {} slices in {}{}{}",
-        Grouped(rung.per_s).to_string(),
-        format!("{:?}", rung.stage).to_lowercase(),
-        match rung.decision {
-            Decision::Pass => "met",
-            _ => "missed",
-        },
-        rung.share_over * 100.0,
-        rung.share_failed * 100.0,
-        rung.slices.len(),
-        Shown(Duration::from_nanos(rung.tried_ns)),
-        match rung.spoiled {
-            0 => String::new(),
-            spoiled => format!(", {spoiled} more left out"),
-        },
-        match (rung.is_generator_limited, rung.is_forced) {
-            (true, _) => ", generator limited",
-            (false, true) => ", by its estimate",
-            (false, false) => "",
-        }
-    )
-}
-
-fn sentence(answer: &Answer, calibration: &Calibration) -> String {
-    let sure = match answer.confidence {
-        Confidence::Confirmed => "confirmed",
-        Confidence::Estimated => "estimated",
-        Confidence::BoundedBelow => "bounded below: the generator or the limit came first",
-    };
-    match (answer.sustains_per_s, answer.refuses_per_s) {
-        (Some(low), Some(high)) => format!(
-            "sustains {}/s, does not sustain {}/s ({sure}); this machine sends {:.1} times as much",
-            Grouped(low),
-            Grouped(high),
-            calibration.ceiling_per_s / low
-        ),
-        (Some(low), None) => format!("sustains at least {}/s ({sure})", Grouped(low)),
-        (None, Some(high)) => format!(
-            "does not sustain {}/s, nor any lower rate that was tried",
-            Grouped(high)
-        ),
-        (None, None) => "no rate could be tried; the generator gave up at the first".to_owned(),
-    }
 }

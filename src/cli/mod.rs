@@ -17,6 +17,8 @@ mod capacity;
 mod gate;
 mod gate_worker;
 mod load;
+mod report;
+mod results;
 mod run;
 mod scenario;
 mod sign;
@@ -42,6 +44,8 @@ enum Verb {
     Run(run::Flags),
     Load(Box<load::Flags>),
     Capacity(capacity::Flags),
+    Report(report::Flags),
+    Results(results::Flags),
     Scenario(scenario::Flags),
     Bench(Box<bench::Flags>),
     Gate(Box<gate::Flags>),
@@ -75,6 +79,8 @@ pub fn main() -> Exit {
         Verb::Run(flags) => run::run(flags),
         Verb::Load(flags) => load::run(flags),
         Verb::Capacity(flags) => capacity::run(flags),
+        Verb::Report(flags) => report::run(flags),
+        Verb::Results(flags) => results::run(flags),
         Verb::Scenario(flags) => scenario::run(flags),
         Verb::Bench(flags) => bench::run(flags),
         Verb::Gate(flags) => gate::run(flags),

@@ -54,11 +54,7 @@ pub(super) fn run_and_keep(plan: &Plan, results: &Path, json: bool) -> Result<Ex
     progress.clear();
     let document = match outcome {
         Ok(document) => document,
-        Err(error) => {
-            // Nothing was measured, and an empty folder tells nothing.
-            let _ = std::fs::remove_dir(folder.path());
-            return Err(Failure::failed(error));
-        }
+        Err(error) => return Err(Failure::failed(error)),
     };
     let written = folder.write(&document);
     if json {

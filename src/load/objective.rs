@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::record::search::Counts;
 use crate::record::{OpenSlice, Outcome};
 use crate::units::{Shown, Span};
 
@@ -27,18 +28,6 @@ pub struct Objective {
 
 /// The share of failed requests that is accepted unless told otherwise.
 const USUAL_ERRORS: f64 = 0.001;
-
-/// Counts of one slice, as far as an objective asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Counts {
-    /// Requests that were due.
-    pub requests: u64,
-    /// Those that took too long, failed or had not ended.
-    pub over: u64,
-    /// Those that failed.
-    pub failed: u64,
-}
 
 impl Objective {
     /// Makes an objective of a quantile and its limit, with the usual errors.

@@ -1,21 +1,27 @@
 //! What stands in the document of a run?
 //!
-//! Field names carry their unit. A reader of version 1 accepts documents of
-//! version 1 and refuses newer ones with a sentence ([`super::store`]).
+//! Field names carry their unit. A reader accepts documents of its own version
+//! and of older ones, and refuses newer ones with a sentence
+//! ([`super::store`]).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
-use super::{Histogram, Host, OpenRecord, Outcome, Quality, Warning};
+use super::{BenchRecord, Histogram, Host, OpenRecord, Outcome, Quality, SearchRecord, Warning};
 use crate::signer::Facts;
 
 /// The version of the document's schema that this program writes.
-pub const SCHEMA_VERSION: u32 = 1;
+///
+/// Version 2 added `capacity` and the response times of a search. What is
+/// added later raises it as well: an older program then says that it is too
+/// old, in place of stumbling over a field.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Everything that a run leaves behind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunDocument {
     /// The version of this schema.
@@ -52,17 +58,34 @@ pub struct RunDocument {
     /// The key by which assertions were signed.
     pub key: KeyFacts,
     /// The comparison of the backends for that key.
-    pub signing: Option<serde_json::Value>,
+    pub signing: Option<BenchRecord>,
     /// The steps of the load, in order.
     pub steps: Vec<StepRecord>,
+    /// The search for the highest rate, if the run was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<SearchRecord>,
     /// What the embedded broker counted, by answer.
     pub broker: Option<BTreeMap<String, u64>>,
     /// Remarks about the conditions.
     pub warnings: Vec<Warning>,
 }
 
+impl RunDocument {
+    /// Returns the JSON Schema of documents of [`SCHEMA_VERSION`].
+    #[must_use]
+    pub fn schema() -> Schema {
+        schema_for!(Self)
+    }
+
+    /// Returns the name of the scenario.
+    #[must_use]
+    pub fn scenario_name(&self) -> &str {
+        self.scenario["name"].as_str().unwrap_or(&self.run)
+    }
+}
+
 /// The program that measured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tool {
     /// `mintmark`.
@@ -86,7 +109,7 @@ impl Tool {
 }
 
 /// How single requests for signatures were gathered into batches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gathered {
     /// Threads that signed.
@@ -100,7 +123,7 @@ pub struct Gathered {
 }
 
 /// What may be told about a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyFacts {
     /// The size of the modulus or the field, in bits.
@@ -114,7 +137,7 @@ pub struct KeyFacts {
 }
 
 /// A backend that was left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
     /// The backend's name.
@@ -124,7 +147,7 @@ pub struct Refusal {
 }
 
 /// What a worker does with its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyHabit {
     /// Opens the container, decrypting it, for every assertion.
@@ -136,7 +159,7 @@ pub enum KeyHabit {
 }
 
 /// What a worker does with its tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TokenHabit {
     /// Fetches a token for every call.
@@ -152,7 +175,7 @@ pub enum TokenHabit {
 }
 
 /// How the workers of a step behave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Habits {
     /// What they do with the key.
@@ -162,7 +185,7 @@ pub struct Habits {
 }
 
 /// What one step of the load measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StepRecord {
     /// The step's name.
@@ -242,7 +265,7 @@ impl StepRecord {
 ///
 /// A herd is the fetches of one subject's token of which each began before
 /// the one before it had ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Herds {
     /// The largest herd of the first fetches, when there was no token yet.
@@ -269,7 +292,7 @@ impl Herds {
 }
 
 /// How the time of a step was spent, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Phases {
     /// Warm-up; its calls are not counted.
@@ -281,7 +304,7 @@ pub struct Phases {
 }
 
 /// Latencies of answered calls.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Latencies {
     /// From the intended start of a call to its token.
@@ -305,7 +328,7 @@ impl Latencies {
 }
 
 /// Processor time in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CpuTime {
     /// The threads that carried the workers.
@@ -322,7 +345,7 @@ pub struct CpuTime {
 }
 
 /// One fixed interval of the measured phase.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slice {
     /// When the slice began, from the start of the measured phase.

@@ -4,6 +4,7 @@
 //! significant digits: a quantile is off by at most 0.1 %, and histograms of
 //! threads, slices or machines add up exactly. Percentiles are never merged.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Deserializer as HdrReader, Serializer, V2DeflateSerializer};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -95,6 +97,22 @@ impl Histogram {
         (self.count() > 0).then(|| Duration::from_nanos(self.0.max()))
     }
 
+    /// Returns the distinct durations, ascending, and how often each was
+    /// counted; durations within 0.1 % of each other are one.
+    pub fn recorded(&self) -> impl Iterator<Item = (Duration, u64)> {
+        self.0.iter_recorded().map(|step| {
+            (
+                Duration::from_nanos(step.value_iterated_to()),
+                step.count_at_value(),
+            )
+        })
+    }
+
+    /// Returns the histogram as the library has it, for its own formats.
+    pub(super) fn inner(&self) -> &hdrhistogram::Histogram<u64> {
+        &self.0
+    }
+
     /// Encodes the histogram in the HdrHistogram V2 format, deflated and in
     /// base64, which the ecosystem's tools read.
     ///
@@ -172,10 +190,32 @@ impl<'de> Deserialize<'de> for Histogram {
     }
 }
 
+impl JsonSchema for Histogram {
+    fn schema_name() -> Cow<'static, str> {
+        "Histogram".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "contentEncoding": "base64",
+            "pattern": "^[A-Za-z0-9+/]+={0,2}$",
+            "description": "An HdrHistogram of nanoseconds, V2 deflated, in base64.",
+        })
+    }
+}
+
 /// A histogram could not be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
 #[error("not an HDR histogram in V2-deflate and base64: {0}")]
 pub struct EncodingError(String);
+
+impl EncodingError {
+    /// Makes one of what a format's own library said.
+    pub(super) fn new(error: &dyn fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -5,13 +5,22 @@
 //! report shows is computed from the document alone, so that a report can be
 //! made again years later. Nothing here measures, decides or prints.
 
+pub mod case;
 pub mod document;
+pub mod hgrm;
 pub mod histogram;
 pub mod host;
+pub mod interval_log;
+pub mod library;
 pub mod open;
 pub mod outcome;
+pub mod search;
+pub mod signing;
 pub mod store;
 pub mod warning;
+
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use self::document::{
     CpuTime, Gathered, Habits, Herds, KeyFacts, KeyHabit, Latencies, Phases, Refusal, RunDocument,
@@ -19,11 +28,14 @@ pub use self::document::{
 };
 pub use self::histogram::Histogram;
 pub use self::host::{Host, Quality};
+pub use self::library::Library;
 pub use self::open::{
     Accounts, Blame, CacheFacts, Calibration, ConnectionFacts, Culprit, Finding, GeneratorHealth,
     OpenRecord, OpenSlice, OutcomeStages, Packed, RetryFacts, RotationFacts, SigningFacts,
     Soundness, Stages, Validity,
 };
 pub use self::outcome::Outcome;
+pub use self::search::SearchRecord;
+pub use self::signing::BenchRecord;
 pub use self::store::{Folder, StoreError};
 pub use self::warning::Warning;

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -16,7 +17,7 @@ use super::histogram::EncodingError;
 use super::{Histogram, Warning};
 
 /// What the open model measured in one step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenRecord {
     /// The transport that carried the requests.
@@ -59,7 +60,7 @@ pub struct OpenRecord {
 
 /// What became of requests: scheduled = answered + failed + dropped +
 /// unfinished.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Accounts {
     /// Requests that were due.
@@ -75,7 +76,7 @@ pub struct Accounts {
 }
 
 /// The parts of the time of requests that ended in one way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutcomeStages {
     /// The outcome's name.
@@ -87,7 +88,7 @@ pub struct OutcomeStages {
 }
 
 /// The parts of the time of some requests, each as a histogram.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stages {
     /// From the intended start to the end.
@@ -128,7 +129,7 @@ pub struct Stages {
 }
 
 /// One fixed interval of the measured phase.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenSlice {
     /// When it began, from the start of the measured phase.
@@ -143,7 +144,7 @@ pub struct OpenSlice {
 
 /// A histogram in its written form, which is small where the histogram is
 /// large: a run keeps thousands of them.
-#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Packed(String);
 
@@ -194,7 +195,7 @@ impl<'de> Deserialize<'de> for Packed {
 }
 
 /// Shares of the summed response time of all requests, 0 to 1; together 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Blame {
     /// The target and the way to it.
@@ -209,7 +210,7 @@ pub struct Blame {
 }
 
 /// What was opened on the way to the endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionFacts {
     /// Connections.
@@ -221,7 +222,7 @@ pub struct ConnectionFacts {
 }
 
 /// How assertions came to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SigningFacts {
     /// Inline, by the mint, pre-minted or repeated.
@@ -236,7 +237,7 @@ pub struct SigningFacts {
 
 /// What repeating failed requests came to. A request counts once, whatever the
 /// number of its attempts; each attempt is signed anew.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryFacts {
     /// Requests that were sent more than once.
@@ -257,7 +258,7 @@ impl RetryFacts {
 }
 
 /// Where the tokens of calls came from that looked for a kept one first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CacheFacts {
     /// The share of calls that was to find a token, 0 to 1.
@@ -279,7 +280,7 @@ impl CacheFacts {
 }
 
 /// How keys were replaced while a load went on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotationFacts {
     /// When each new key was in use, from the start of the load.
@@ -291,7 +292,7 @@ pub struct RotationFacts {
 }
 
 /// What the generator's threads went through in the measured phase.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratorHealth {
     /// The share of time for which the threads could run and did not, 0 to 1.
@@ -307,7 +308,7 @@ pub struct GeneratorHealth {
 }
 
 /// What this machine does against a target that does nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// The most requests per second.
@@ -319,7 +320,7 @@ pub struct Calibration {
 }
 
 /// A run's verdict on itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Soundness {
     /// May the figures be believed?
@@ -331,7 +332,9 @@ pub struct Soundness {
 }
 
 /// May the figures of a run be believed?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "SCREAMING-KEBAB-CASE")]
 pub enum Validity {
     /// They are the target's.
@@ -343,7 +346,7 @@ pub enum Validity {
 }
 
 /// Whose fault it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Culprit {
     /// The endpoint under test.
@@ -359,7 +362,7 @@ pub enum Culprit {
 }
 
 /// One reason to doubt a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
     /// How bad it is.

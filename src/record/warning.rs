@@ -3,10 +3,11 @@
 //! Warnings are values: a stable code, a sentence and a hint. They travel in
 //! the document and appear in every output format.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A remark about the conditions of a measurement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Warning {
     /// A stable identifier, for programs: lower case with hyphens.

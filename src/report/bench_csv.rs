@@ -113,7 +113,7 @@ fn fields(case: &CaseRecord, version: &str) -> Vec<String> {
     fields
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

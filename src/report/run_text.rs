@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use super::capacity_text::capacity_text;
 use super::habit_bars::{habit_bars, has_herds};
 use super::open_text::open_text;
 use super::table::Columns;
@@ -20,10 +21,11 @@ pub fn run_text(document: &RunDocument) -> String {
 
 fn write_all(out: &mut String, document: &RunDocument) -> fmt::Result {
     conditions(out, document)?;
-    if let Some(value) = &document.signing
-        && let Ok(record) = serde_json::from_value::<BenchRecord>(value.clone())
-    {
-        signing(out, document, &record)?;
+    if let Some(record) = &document.signing {
+        signing(out, document, record)?;
+    }
+    if let Some(search) = &document.capacity {
+        capacity_text(out, search)?;
     }
     for step in &document.steps {
         if let Some(open) = &step.open {

@@ -15,6 +15,7 @@ mod resolve_credentials;
 mod rotation;
 mod run_error;
 pub mod runner;
+mod searched;
 mod signatory;
 mod stage;
 
@@ -30,6 +31,7 @@ pub use self::open::{Open, OpenLoadPlan};
 pub use self::open_step::Prepared;
 pub use self::plan::{CredentialPlan, LoadPlan, Plan, StepPlan, TargetPlan};
 pub use self::runner::{Event, RunError, run};
+pub use self::searched::SearchWatch;
 use crate::broker::OrderSheet;
 use crate::load::assertions::Mode;
 use crate::load::objective::Objective;

@@ -23,7 +23,7 @@ use crate::signer::Registry;
 
 /// A scenario whose endpoint is there and whose load has not begun.
 pub struct Prepared {
-    stage: Stage,
+    pub(super) stage: Stage,
     /// The load.
     pub engine: OpenPlan,
     /// Who asks for tokens.

@@ -16,7 +16,6 @@ pub use super::run_error::RunError;
 use super::signatory::{compare, gathered};
 use super::stage::Stage;
 use crate::load::Progress;
-use crate::load::caller::Shared;
 use crate::record::document::SCHEMA_VERSION;
 use crate::record::host::QualityWatch;
 use crate::record::{Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, Tool, Warning};
@@ -124,6 +123,7 @@ pub fn run(
     }
     let quality = watch.finish();
     warnings.extend(conditions(plan, &host, &quality, partial.as_deref()));
+    let key = key_facts(&stage, plan);
     let broker = stage.finish();
     Ok(RunDocument {
         schema_version: SCHEMA_VERSION,
@@ -157,19 +157,22 @@ pub fn run(
         signed_by: signed_by.backend,
         signed_singly_by: Some(signed_by.singly),
         gathered: signed_by.mint.map(|mint| gathered(&mint)),
-        key: key_facts(&shared, plan),
-        signing: signing
-            .map(serde_json::to_value)
-            .transpose()
-            .map_err(RunError::Encode)?,
+        key,
+        signing,
         steps,
+        capacity: None,
         broker,
         warnings,
     })
 }
 
 /// Remarks about the conditions of a run.
-fn conditions(plan: &Plan, host: &Host, quality: &Quality, partial: Option<&str>) -> Vec<Warning> {
+pub(super) fn conditions(
+    plan: &Plan,
+    host: &Host,
+    quality: &Quality,
+    partial: Option<&str>,
+) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if let TargetPlan::Broker { threads, .. } = plan.target {
         warnings.push(Warning::shared_machine(threads.get(), host.cpus));
@@ -189,12 +192,12 @@ fn conditions(plan: &Plan, host: &Host, quality: &Quality, partial: Option<&str>
     warnings
 }
 
-fn key_facts(shared: &Shared, plan: &Plan) -> KeyFacts {
+pub(super) fn key_facts(stage: &Stage, plan: &Plan) -> KeyFacts {
     KeyFacts {
-        bits: shared.key.bits(),
+        bits: stage.key.bits(),
         algorithm: plan.algorithm.name().to_owned(),
-        container: shared.sealed.describe().to_string(),
-        spki_sha256: shared
+        container: stage.credential.key.describe().to_string(),
+        spki_sha256: stage
             .key
             .public_key()
             .map(|key| hex_of(&key.fingerprint()))

@@ -108,7 +108,7 @@ pub trait Backend: Send + Sync {
 }
 
 /// What is known about a backend, shown beside its figures.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// The name by which flags, scenarios and records call the backend.

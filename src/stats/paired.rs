@@ -16,7 +16,7 @@ use super::order;
 pub const CHANNELS: usize = 2;
 
 /// A logarithm of a ratio of times, with its bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Estimate {
     /// ln(candidate time / baseline time).
@@ -52,7 +52,7 @@ impl Estimate {
 }
 
 /// The smallest changes worth a verdict, as relative changes of time.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tolerance {
     /// Of the floor channel.
@@ -76,7 +76,7 @@ impl Default for Tolerance {
 }
 
 /// What a comparison found about the candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Slower than the baseline by more than the tolerance.
@@ -102,7 +102,7 @@ impl Verdict {
 }
 
 /// The paired figures of two arms, one entry for each quad of blocks.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {
     /// ln(candidate floor / baseline floor) of each quad.

@@ -13,6 +13,8 @@ mod gate;
 mod keys;
 mod load;
 mod pkcs11;
+mod report;
+mod results;
 mod runs;
 mod secrets;
 mod stage;

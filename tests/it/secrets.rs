@@ -158,8 +158,16 @@ token = "cache"
         assert_clean("standard output", &output.stdout, &canaries);
         assert_clean("standard error", &output.stderr, &canaries);
     }
+    // Of each run its record and its log, and a report of both.
+    let page = results.join("report.html");
+    let mut report = program();
+    report.arg("report").arg("-o").arg(&page);
+    for run in std::fs::read_dir(&results).unwrap() {
+        report.arg(run.unwrap().path());
+    }
+    assert!(report.status().unwrap().success());
     let left = files(&results);
-    assert_eq!(left.len(), 2);
+    assert_eq!(left.len(), 5);
     for file in left {
         let bytes = std::fs::read(&file).unwrap();
         assert_clean(&file.display().to_string(), &bytes, &canaries);

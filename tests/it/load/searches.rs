@@ -49,10 +49,10 @@ fn a_search_leaves_every_slice_of_every_rate() {
         .unwrap();
     let name = own.file_name().into_string().unwrap();
     assert!(name.ends_with("-capacity-queue"), "{name}");
-    let kept = std::fs::read(own.path().join("capacity.json")).unwrap();
+    let kept = std::fs::read(own.path().join("result.json")).unwrap();
     assert_eq!(printed, serde_json::from_slice::<Value>(&kept).unwrap());
-    assert_ne!(printed["answer"]["confidence"], "confirmed");
-    let rungs = printed["answer"]["rungs"].as_array().unwrap();
+    assert_ne!(printed["capacity"]["answer"]["confidence"], "confirmed");
+    let rungs = printed["capacity"]["answer"]["rungs"].as_array().unwrap();
     assert!(!rungs.is_empty());
     for rung in rungs {
         let slices = rung["slices"].as_array().unwrap();

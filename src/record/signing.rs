@@ -6,13 +6,11 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::case::{Case, Question};
-use super::quads::TimedBy;
-use super::quality::QualityFacts;
-use super::scaling::Scaling;
-use crate::record::{Histogram, Host, Warning};
+use super::case::{Case, Question, TimedBy};
+use super::{Histogram, Host, Quality, Refusal, RunDocument, Tool, Warning};
 use crate::signer::{Facts, KeyKind};
 use crate::stats::{Estimate, Tolerance, Verdict};
 
@@ -20,7 +18,7 @@ use crate::stats::{Estimate, Tolerance, Verdict};
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// A comparison of signing backends.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BenchRecord {
     /// [`SCHEMA_VERSION`] of the program that wrote the record.
@@ -60,6 +58,63 @@ pub struct BenchRecord {
 }
 
 impl BenchRecord {
+    /// Makes the document of a comparison that stands by itself.
+    #[must_use]
+    pub fn into_document(self, run: String, started_at: String, quality: Quality) -> RunDocument {
+        let key = self.keys.first();
+        let case = self.cases.first().map(|record| &record.case);
+        RunDocument {
+            schema_version: super::document::SCHEMA_VERSION,
+            run,
+            tool: Tool::this(),
+            started_at,
+            elapsed_ns: quality.measured_ns,
+            partial: self.is_stopped.then(|| "it was stopped".to_owned()),
+            scenario: serde_json::json!({
+                "name": "bench",
+                "description": "Signing backends compared",
+                "seed": self.seed,
+                "budget_ns": self.budget_ns,
+            }),
+            host: self.host.clone(),
+            quality,
+            backends: self.backends.clone(),
+            refused: self
+                .refused
+                .iter()
+                .map(|refused| Refusal {
+                    backend: refused.case.backend.clone(),
+                    reason: refused.reason.clone(),
+                })
+                .collect(),
+            signed_by: self
+                .fastest()
+                .first()
+                .copied()
+                .unwrap_or_default()
+                .to_owned(),
+            signed_singly_by: None,
+            gathered: None,
+            key: super::KeyFacts {
+                bits: key.map_or(0, |key| key.bits),
+                algorithm: case
+                    .map(|case| case.algorithm.to_string())
+                    .unwrap_or_default(),
+                container: key
+                    .and_then(|key| key.container.clone())
+                    .unwrap_or_else(|| "a bare key".to_owned()),
+                spki_sha256: key
+                    .and_then(|key| key.spki_sha256.clone())
+                    .unwrap_or_default(),
+            },
+            warnings: self.warnings.clone(),
+            signing: Some(self),
+            steps: Vec::new(),
+            capacity: None,
+            broker: None,
+        }
+    }
+
     /// Returns the case of a backend, the first if it has several.
     #[must_use]
     pub fn case_of(&self, backend: &str) -> Option<&CaseRecord> {
@@ -86,7 +141,7 @@ impl BenchRecord {
 }
 
 /// A key, by its public facts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyFacts {
     /// The kind.
@@ -104,7 +159,7 @@ pub struct KeyFacts {
 }
 
 /// What was measured of one case.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CaseRecord {
     /// The case.
@@ -153,7 +208,7 @@ pub struct CaseRecord {
 }
 
 /// Speed relative to the reference of the cell: 2 is twice as fast.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpeedRatio {
     /// In the floor channel, with bounds.
@@ -163,7 +218,7 @@ pub struct SpeedRatio {
 }
 
 /// A ratio and its bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bounded {
     /// The estimate.
@@ -204,7 +259,7 @@ impl From<Estimate> for Bounded {
 /// Percentiles of the time of a signature on the wall clock, in ns.
 ///
 /// A percentile is null unless twenty signatures lie beyond it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Latency {
     /// The fastest.
@@ -222,7 +277,7 @@ pub struct Latency {
 }
 
 /// What was found about two cases.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ComparisonRecord {
     /// Why they were compared.
@@ -255,13 +310,68 @@ pub struct ComparisonRecord {
 }
 
 /// A case that was asked for and left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefusedCase {
     /// The case.
     pub case: Case,
     /// Why, in a sentence's fragment.
     pub reason: String,
+}
+
+/// What the system says about the time of a measurement.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QualityFacts {
+    /// Processors that this process may use.
+    pub cpus: usize,
+    /// Load average over one minute, at the end; the bench itself is 1 of it
+    /// for each thread.
+    pub load_1m: Option<f64>,
+    /// The share of all processors' time that the hypervisor gave to others.
+    pub steal_share: Option<f64>,
+    /// The share of time in which some task waited for a processor
+    /// (`/proc/pressure/cpu`), in this interval.
+    pub cpu_pressure_share: Option<f64>,
+    /// Times that a signing thread was put off its processor.
+    pub involuntary_switches: Option<u64>,
+    /// The share of timed operations that lost their processor.
+    pub preempted_share: f64,
+    /// Wall time over CPU time of the signing threads.
+    pub wall_per_cpu: f64,
+    /// The reference case's floor in the last quarter of the session over
+    /// that in the first.
+    pub drift: Option<f64>,
+    /// What one reading of the thread CPU clock costs, in ns.
+    pub clock_read_ns: f64,
+}
+
+/// How one backend does on more threads that share a key object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scaling {
+    /// The case with the fewest threads.
+    pub case: Case,
+    /// One entry for each number of threads, ascending.
+    pub points: Vec<ScalingPoint>,
+    /// The number of threads beyond which another adds less than
+    /// half of a lone thread's rate; null if that was not reached.
+    pub stops_at_threads: Option<usize>,
+}
+
+/// One number of threads.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScalingPoint {
+    /// Threads that sign at once.
+    pub threads: usize,
+    /// Signatures in a second, all threads together, when nothing disturbs.
+    pub total_per_s: f64,
+    /// The rate of a thread over that of a thread of the first point, with
+    /// bounds from blocks measured in turn; null for the first point.
+    pub efficiency: Option<Bounded>,
+    /// CPU time over wall time of the threads; below 1 they wait.
+    pub utilisation: f64,
 }
 
 #[cfg(test)]
