@@ -16,6 +16,7 @@ mod broker_tls;
 mod capacity;
 mod gate;
 mod gate_saved;
+mod gate_targets;
 mod gate_worker;
 mod key_flags;
 mod load;

@@ -9,6 +9,7 @@ pub mod bench_text;
 pub mod capacity_text;
 pub mod database;
 pub mod gate_junit;
+mod gate_load;
 pub mod gate_markdown;
 pub mod gate_text;
 mod gate_words;

@@ -16,6 +16,7 @@ pub mod paired;
 pub mod random;
 pub mod serial;
 pub mod share;
+pub mod sliced;
 
 pub use self::multiple::Looks;
 pub use self::paired::{Comparison, Estimate, Tolerance, Verdict};
