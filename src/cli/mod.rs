@@ -18,6 +18,7 @@ mod gate;
 mod gate_saved;
 mod gate_targets;
 mod gate_worker;
+mod history;
 mod key_flags;
 mod load;
 mod matrix_flags;
@@ -50,6 +51,7 @@ enum Verb {
     Capacity(capacity::Flags),
     Report(report::Flags),
     Results(results::Flags),
+    History(history::Flags),
     Scenario(scenario::Flags),
     Bench(Box<bench::Flags>),
     Gate(Box<gate::Flags>),
@@ -85,6 +87,7 @@ pub fn main() -> Exit {
         Verb::Capacity(flags) => capacity::run(flags),
         Verb::Report(flags) => report::run(flags),
         Verb::Results(flags) => results::run(flags),
+        Verb::History(flags) => history::run(flags),
         Verb::Scenario(flags) => scenario::run(flags),
         Verb::Bench(flags) => bench::run(flags),
         Verb::Gate(flags) => gate::run(flags),

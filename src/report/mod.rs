@@ -14,6 +14,7 @@ pub mod gate_markdown;
 pub mod gate_text;
 mod gate_words;
 mod habit_bars;
+pub mod history;
 pub mod html;
 mod open_text;
 pub mod results_text;

@@ -8,6 +8,7 @@
 //! Everything is deterministic: the same data give the same bounds and the
 //! same verdict. Where chance is needed, a seed is a parameter.
 
+pub mod change_points;
 pub mod distribution;
 pub mod mean;
 pub mod multiple;
