@@ -19,6 +19,7 @@ mod gate_saved;
 mod gate_worker;
 mod key_flags;
 mod load;
+mod log;
 mod matrix_flags;
 mod report;
 mod results;
@@ -27,6 +28,7 @@ mod scenario;
 mod sign;
 mod stop;
 mod token;
+mod watch;
 
 use std::error::Error;
 
@@ -38,6 +40,9 @@ use crate::error::{Chain, Exit};
 #[derive(Debug, Parser)]
 #[command(name = "mintmark", version, about, max_term_width = 100)]
 struct Flags {
+    #[command(flatten)]
+    log: log::LogFlags,
+
     #[command(subcommand)]
     verb: Verb,
 }
@@ -78,10 +83,11 @@ pub fn main() -> Exit {
             return exit;
         }
     };
+    flags.log.start();
     let outcome = match &flags.verb {
-        Verb::Run(flags) => run::run(flags),
-        Verb::Load(flags) => load::run(flags),
-        Verb::Capacity(flags) => capacity::run(flags),
+        Verb::Run(verb) => run::run(verb, flags.log),
+        Verb::Load(verb) => load::run(verb, flags.log),
+        Verb::Capacity(verb) => capacity::run(verb, flags.log),
         Verb::Report(flags) => report::run(flags),
         Verb::Results(flags) => results::run(flags),
         Verb::Scenario(flags) => scenario::run(flags),
@@ -89,7 +95,7 @@ pub fn main() -> Exit {
         Verb::Gate(flags) => gate::run(flags),
         Verb::GateWorker => gate_worker::run(),
         Verb::Backends(flags) => backends::run(flags),
-        Verb::Broker(flags) => broker::run(flags),
+        Verb::Broker(verb) => broker::run(verb, flags.log),
         Verb::App(flags) => app::run(flags),
         Verb::Sign(flags) => sign::run(flags),
         Verb::Token(flags) => token::run(flags),
@@ -97,7 +103,7 @@ pub fn main() -> Exit {
     match outcome {
         Ok(exit) => exit,
         Err(failure) => {
-            eprintln!("mintmark: {}", Chain(&*failure.error));
+            flags.log.say(&Chain(&*failure.error).to_string());
             failure.exit
         }
     }

@@ -160,6 +160,7 @@ impl Lane {
             starts.next_if(|start| start.due_ns <= since && start.due_ns < ends_ns)
         {
             self.tally.borrow_mut().schedule(start.due_ns);
+            self.live.is_due();
             let job = Job {
                 start,
                 observed_ns: now,
@@ -215,6 +216,9 @@ impl Lane {
         let seat = Rc::new(Seat::default());
         let mut failures = 0_u32;
         while let Some(job) = poll_fn(|cx| self.poll_next(&seat, cx)).await {
+            if job.tried.is_none() {
+                self.live.is_sent();
+            }
             if let Some(late) = self.too_late(&job) {
                 self.discard(job.start.index).await;
                 self.record(
@@ -280,6 +284,7 @@ impl Lane {
             };
             *next += *step;
             self.tally.borrow_mut().schedule(due_ns);
+            self.live.is_due();
             return Poll::Ready(Some(Job {
                 start,
                 observed_ns: now,

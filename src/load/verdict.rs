@@ -117,39 +117,47 @@ fn lag(measured: &OpenMeasured, findings: &mut Vec<Finding>) {
         merged(measured.outcomes.iter().map(|outcome| of(&outcome.stages)))
     };
     let response = all(|stages| &stages.response);
-    for (histogram, name, hint) in [
-        (
-            all(|stages| &stages.generator_lag),
-            "noticed late",
-            "give the generator a processor of its own, lower the rate or add threads",
-        ),
-        (
-            all(|stages| &stages.receive_lag),
-            "read late",
-            "the kernel had answers that the generator did not read; lower the rate or add threads",
-        ),
-    ] {
-        let Some((validity, q, added, whole)) = worst(&response, &histogram) else {
-            continue;
-        };
-        findings.push(Finding {
-            validity,
-            culprit: Culprit::GeneratorCpu,
-            warning: Warning::new(
-                if name == "read late" {
-                    "receive-lag"
-                } else {
-                    "generator-lag"
-                },
-                format!(
-                    "at the quantile {q}, requests were {name} by {}, of a response time of {}",
-                    Shown(added),
-                    Shown(whole)
-                ),
-                hint,
+    findings.extend(lateness(&response, &all(|stages| &stages.generator_lag)));
+    findings.extend(added(
+        &response,
+        &all(|stages| &stages.receive_lag),
+        ("receive-lag", "read late"),
+        "the kernel had answers that the generator did not read; lower the rate or add threads",
+    ));
+}
+
+/// What did it add to the response times of some requests that the generator
+/// noticed late that they were due?
+#[must_use]
+pub fn lateness(response: &Histogram, generator_lag: &Histogram) -> Option<Finding> {
+    added(
+        response,
+        generator_lag,
+        ("generator-lag", "noticed late"),
+        "give the generator a processor of its own, lower the rate or add threads",
+    )
+}
+
+fn added(
+    response: &Histogram,
+    part: &Histogram,
+    (code, name): (&str, &str),
+    hint: &str,
+) -> Option<Finding> {
+    let (validity, q, added, whole) = worst(response, part)?;
+    Some(Finding {
+        validity,
+        culprit: Culprit::GeneratorCpu,
+        warning: Warning::new(
+            code,
+            format!(
+                "at the quantile {q}, requests were {name} by {}, of a response time of {}",
+                Shown(added),
+                Shown(whole)
             ),
-        });
-    }
+            hint,
+        ),
+    })
 }
 
 /// Is the mean the target's?

@@ -87,6 +87,7 @@ pub(super) fn open_step(
         Some(calibrate(&engine, &population, open.calibrate.0, stop)?)
     };
     let name = "open".to_owned();
+    tracing::info!(step = name, signed_by, "a step began");
     tell(Event::StepBegan { name: name.clone() });
     let (measured, rotated) = rotating(rotation, || {
         run_open(

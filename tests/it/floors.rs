@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["scenario", "bench", "token", "broker", "load"],
     &["gate", "capacity"],
-    &["report", "cli"],
+    &["report", "live", "cli"],
 ];
 
 #[test]
