@@ -118,6 +118,7 @@ impl LaneParts {
                     Work::Closed {
                         next: self.number as u64,
                         step: self.threads as u64,
+                        begun: 0,
                         left: plan.count.map_or(u64::MAX, |count| {
                             share_of(count, self.number as u64, self.threads as u64)
                         }),

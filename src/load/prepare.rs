@@ -34,7 +34,7 @@ pub(super) fn lanes_of(plan: &OpenPlan, threads: usize) -> Vec<Starts> {
     };
     (0..threads)
         .map(|lane| {
-            let starts = arrival.starts(lane, threads);
+            let starts = arrival.starts(lane, threads).of_share(plan.share.clone());
             match plan.count {
                 Some(count) => starts.limited(plan.warm_up, count),
                 None => starts,
