@@ -128,7 +128,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn show(&mut self, event: Event) {
+    pub(super) fn show(&mut self, event: Event<'_>) {
         match event {
             Event::Generating { bits } => {
                 self.phase("key pair", &format!("making one of {bits} bits"));
@@ -153,7 +153,7 @@ impl Progress {
                 let answered = Grouped(progress.answered as f64);
                 self.bar.set_message(format!("{answered} calls{failed}"));
             }
-            Event::Compared | Event::StepEnded(_) => {}
+            Event::Compared | Event::Slice(_) | Event::StepEnded(_) => {}
         }
     }
 

@@ -16,6 +16,7 @@
 //! | [`CachePlan`], [`open::Retries`] | whether a token is kept, and a failure repeated |
 //! | [`transport`] | how it travels |
 //! | `lane`, `tally`, `collect` | how a thread sends, counts, and hands over |
+//! | [`observe`] | what is known of it while it runs |
 //! | [`verdict`], [`calibrate`] | whether to believe it, and what this machine can do |
 //!
 //! A failing call is data.
@@ -34,6 +35,7 @@ mod lane;
 mod measured;
 mod mint;
 pub mod objective;
+pub mod observe;
 pub mod open;
 mod open_plan;
 pub mod pacer;

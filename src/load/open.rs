@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::Progress;
 use super::assertions::MintError;
 use super::cached::Caching;
 use super::collect::Collector;
@@ -23,6 +22,7 @@ use super::crew::{LaneParts, LaneResult, Numbered, Shared, Signal};
 use super::measured::measured;
 pub use super::measured::merged;
 use super::mint::Mint;
+use super::observe::Told;
 pub use super::open_plan::{Model, OpenPlan};
 use super::pacer::now_ns;
 use super::population::Population;
@@ -78,7 +78,7 @@ pub struct OpenMeasured {
 /// Runs a load to its end, or until `stop` is set.
 ///
 /// `broker_tids` are threads of this process whose processor time is
-/// accounted for apart. `tell` hears of progress.
+/// accounted for apart. `tell` hears of progress and of whole slices.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ pub fn run_open(
     population: &Arc<Population>,
     broker_tids: &[i32],
     stop: &AtomicBool,
-    mut tell: impl FnMut(Progress),
+    mut tell: impl FnMut(Told<'_>),
 ) -> Result<OpenMeasured, OpenError> {
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let lanes = lanes_of(plan, threads);
@@ -148,9 +148,9 @@ pub fn run_open(
         let origin_ns = ready.origin_ns.max(now_ns() + as_ns(RUN_UP));
         let _ = signals.send(Signal::Start(origin_ns));
         let mut collector = Collector::new(threads, as_ns(plan.slice));
-        let gather = |collector: &mut Collector| {
+        let mut gather = |tell: &mut _| {
             for (number, slice) in shipped.try_iter() {
-                collector.take(slice, &back[number]);
+                collector.take(slice, &back[number], tell);
             }
         };
         let mint_tids: Vec<i32> = ready.mint.iter().flat_map(Mint::tids).copied().collect();
@@ -163,11 +163,9 @@ pub fn run_open(
             broker_tids,
             stop,
         }
-        .pass(
-            &mut tell,
-            || gather(&mut collector),
-            || running.iter().all(thread::ScopedJoinHandle::is_finished),
-        );
+        .pass(&mut tell, &mut gather, || {
+            running.iter().all(thread::ScopedJoinHandle::is_finished)
+        });
         let ended_ns = now_ns();
         if watched.was_stopped {
             let _ = signals.send(Signal::Finish(ended_ns));
@@ -178,16 +176,17 @@ pub fn run_open(
             plan.drain
         };
         while running.iter().any(|lane| !lane.is_finished()) && now_ns() - ended_ns < as_ns(drain) {
-            gather(&mut collector);
+            gather(&mut tell);
             thread::sleep(Duration::from_millis(1));
         }
         let _ = signals.send(Signal::GiveUp);
         let mut total = LaneResult::default();
         for lane in running {
             total.add(&lane.join().map_err(|_| OpenError::Panic)??);
-            gather(&mut collector);
+            gather(&mut tell);
         }
-        gather(&mut collector);
+        gather(&mut tell);
+        collector.settle(&mut tell);
         watched.phases.drain_ns = now_ns() - ended_ns;
         drop(ready.mint);
         Ok(measured(plan, collector, &total, &watched))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Progress;
 use super::health::{HealthWatch, ran};
+use super::observe::Told;
 use super::open_plan::OpenPlan;
 use super::pacer::now_ns;
 use super::recorder::{Live, as_ns};
@@ -38,10 +39,10 @@ pub(super) struct Watched {
 impl Watch<'_> {
     /// Lets warm-up and measuring pass, unless `is_over` says that no thread has
     /// anything left to do.
-    pub fn pass(
+    pub fn pass<T: FnMut(Told<'_>)>(
         self,
-        tell: &mut impl FnMut(Progress),
-        mut gather: impl FnMut(),
+        tell: &mut T,
+        mut gather: impl FnMut(&mut T),
         is_over: impl Fn() -> bool,
     ) -> Watched {
         let warm_up = self.plan.warm_up;
@@ -51,13 +52,13 @@ impl Watch<'_> {
             let sum = |counter: fn(&Live) -> u64| self.live.iter().map(|live| counter(live)).sum();
             let answered = sum(|live| live.answered.load(Ordering::Relaxed));
             let failed = sum(|live| live.failed.load(Ordering::Relaxed));
-            tell(Progress {
+            tell(Told::Progress(Progress {
                 elapsed,
                 planned,
                 answered,
                 failed,
-            });
-            gather();
+            }));
+            gather(tell);
             if let Some(health) = &mut health {
                 health.look();
             }

@@ -21,7 +21,7 @@ pub(super) fn run_step(
     (shared, signed_by): (&Arc<Shared>, &SignedBy),
     stage: &Stage,
     stop: &AtomicBool,
-    tell: &mut dyn FnMut(Event),
+    tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<(StepRecord, bool), RunError> {
     let closed = ClosedPlan {
         workers: plan.load.workers,

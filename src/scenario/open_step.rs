@@ -39,7 +39,7 @@ impl Prepared {
     /// # Errors
     ///
     /// As [`super::run()`]; or the plan is of the closed model.
-    pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
+    pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) -> Result<Self, RunError> {
         let stage = Stage::set(plan, tell)?;
         let open = plan.load.open.as_ref().ok_or(RunError::Closed)?;
         let engine = stage.engine(open.engine(&plan.load)?);
@@ -71,7 +71,7 @@ pub(super) fn open_step(
     stage: &Stage,
     signing: Option<&BenchRecord>,
     stop: &AtomicBool,
-    tell: &mut dyn FnMut(Event),
+    tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<(StepRecord, bool), RunError> {
     let open = plan.load.open.as_ref().ok_or(RunError::Closed)?;
     let engine = stage.engine(open.engine(&plan.load)?);
@@ -95,7 +95,7 @@ pub(super) fn open_step(
             &population,
             stage.broker_threads(),
             stop,
-            |progress| tell(Event::Step(progress)),
+            |told| tell(told.into()),
         )
     })?;
     let measured = measured?;

@@ -16,6 +16,7 @@ pub use super::run_error::RunError;
 use super::signatory::{compare, gathered};
 use super::stage::Stage;
 use crate::load::Progress;
+use crate::load::observe::{PassedSlice, Told};
 use crate::record::document::SCHEMA_VERSION;
 use crate::record::host::QualityWatch;
 use crate::record::{Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, Tool, Warning};
@@ -29,7 +30,7 @@ const MUCH_STEAL: f64 = 0.005;
 
 /// What happens during a run.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub enum Event<'a> {
     /// A key pair is being made.
     Generating {
         /// The size of the modulus.
@@ -58,8 +59,19 @@ pub enum Event {
     },
     /// A step goes on.
     Step(Progress),
+    /// A slice of an open load is whole.
+    Slice(PassedSlice<'a>),
     /// A step is over.
     StepEnded(Box<StepRecord>),
+}
+
+impl<'a> From<Told<'a>> for Event<'a> {
+    fn from(told: Told<'a>) -> Self {
+        match told {
+            Told::Progress(progress) => Self::Step(progress),
+            Told::Slice(slice) => Self::Slice(slice),
+        }
+    }
 }
 
 /// Carries `plan` out.
@@ -75,7 +87,7 @@ pub fn run(
     plan: &Plan,
     run: &str,
     stop: &AtomicBool,
-    tell: &mut dyn FnMut(Event),
+    tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunDocument, RunError> {
     let begun = Instant::now();
     let started_at = jiff::Timestamp::now();

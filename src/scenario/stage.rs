@@ -49,7 +49,7 @@ pub(super) struct Other {
 }
 
 impl Stage {
-    pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
+    pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) -> Result<Self, RunError> {
         let profile = Profile::find(&plan.profile)?;
         let (credential, mut others, warnings) = apps(plan, tell)?;
         let key = Arc::new(credential.key.open()?);
@@ -163,7 +163,7 @@ impl Stage {
 /// as these are known without a broker.
 fn apps(
     plan: &Plan,
-    tell: &mut dyn FnMut(Event),
+    tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Credential, Vec<Other>, Vec<CredentialWarning>), RunError> {
     let mut others = Vec::new();
     let (first, warnings) = match &plan.credentials {
