@@ -5,6 +5,10 @@
 //! else to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(feature = "fleet")]
+mod access_flags;
+#[cfg(feature = "fleet")]
+mod agent;
 mod app;
 mod app_flags;
 mod backends;
@@ -14,6 +18,8 @@ mod broker_mail;
 mod broker_orders;
 mod broker_tls;
 mod capacity;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod gate;
 mod gate_worker;
 mod load;
@@ -44,6 +50,10 @@ enum Verb {
     Run(run::Flags),
     Load(Box<load::Flags>),
     Capacity(capacity::Flags),
+    #[cfg(feature = "fleet")]
+    Fleet(fleet::Flags),
+    #[cfg(feature = "fleet")]
+    Agent(agent::Flags),
     Report(report::Flags),
     Results(results::Flags),
     Scenario(scenario::Flags),
@@ -79,6 +89,10 @@ pub fn main() -> Exit {
         Verb::Run(flags) => run::run(flags),
         Verb::Load(flags) => load::run(flags),
         Verb::Capacity(flags) => capacity::run(flags),
+        #[cfg(feature = "fleet")]
+        Verb::Fleet(flags) => fleet::run(flags),
+        #[cfg(feature = "fleet")]
+        Verb::Agent(flags) => agent::run(flags),
         Verb::Report(flags) => report::run(flags),
         Verb::Results(flags) => results::run(flags),
         Verb::Scenario(flags) => scenario::run(flags),

@@ -6,6 +6,7 @@
 //! union over machines is the sequence of one machine. Nothing is sent about
 //! it while a load goes on.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::population::Population;
@@ -105,6 +106,17 @@ impl Share {
         self.bounds
             .partition_point(|bound| *bound <= point)
             .min(self.bounds.len() - 1)
+    }
+}
+
+impl fmt::Debug for Dealt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InTurns => "InTurns",
+            Self::ByLot(_) => "ByLot",
+            // A population holds secrets.
+            Self::BySubject(_) => "BySubject",
+        })
     }
 }
 

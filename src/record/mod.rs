@@ -7,6 +7,8 @@
 
 pub mod case;
 pub mod document;
+pub mod encoded;
+pub mod fleet;
 pub mod hgrm;
 pub mod histogram;
 pub mod host;
@@ -26,6 +28,7 @@ pub use self::document::{
     CpuTime, Gathered, Habits, Herds, KeyFacts, KeyHabit, Latencies, Phases, Refusal, RunDocument,
     Slice, StepRecord, TokenHabit, Tool,
 };
+pub use self::fleet::FleetRecord;
 pub use self::histogram::Histogram;
 pub use self::host::{Host, Quality};
 pub use self::library::Library;

@@ -173,6 +173,7 @@ pub fn run(
         signing,
         steps,
         capacity: None,
+        fleet: None,
         broker,
         warnings,
     })

@@ -31,7 +31,14 @@ fn arrivals() -> impl Strategy<Value = Arrival> {
     ];
     prop_oneof![
         (rate, any::<bool>()).prop_map(|(rate, is_even)| {
-            drawn(rate, if is_even { Spacing::Even } else { Spacing::Poisson })
+            drawn(
+                rate,
+                if is_even {
+                    Spacing::Even
+                } else {
+                    Spacing::Poisson
+                },
+            )
         }),
         prop::collection::vec(0_u64..2_000_000_000, 0..600).prop_map(|mut times| {
             times.sort_unstable();
@@ -119,7 +126,9 @@ fn each_thinned_share_is_a_poisson_process_of_its_own_rate() {
             .enumerate()
             .map(|(at, gap)| {
                 let below = 1.0 - (-gap / expected).exp();
-                (below - at as f64 / count).abs().max(((at + 1) as f64 / count - below).abs())
+                (below - at as f64 / count)
+                    .abs()
+                    .max(((at + 1) as f64 / count - below).abs())
             })
             .fold(0.0, f64::max);
         assert!(distance < 1.95 / count.sqrt(), "{own}: {distance}");
@@ -153,7 +162,10 @@ fn even_shares_beat_like_metronomes_and_weighted_ones_nearly() {
     }
     let (count, distinct) = gaps(&Share::new(1, &[1.0, 3.0], Dealt::InTurns));
     assert!(count.abs_diff(1_500) <= 3, "{count}");
-    assert!(distinct.len() <= 3 && distinct.iter().all(|gap| *gap <= 3), "{distinct:?}");
+    assert!(
+        distinct.len() <= 3 && distinct.iter().all(|gap| *gap <= 3),
+        "{distinct:?}"
+    );
 }
 
 #[test]
