@@ -38,6 +38,8 @@ fn run(response: &Histogram, lag: &Histogram) -> OpenMeasured {
             target: 1.0,
             ..Blame::default()
         },
+        blamed_ns: 0,
+        began_late_ns: 0,
         opened: ConnectionFacts::default(),
         signing: SigningFacts::default(),
         retries: None,
