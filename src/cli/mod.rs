@@ -5,6 +5,10 @@
 //! else to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(feature = "fleet")]
+mod access_flags;
+#[cfg(feature = "fleet")]
+mod agent;
 mod app;
 mod app_flags;
 mod backends;
@@ -14,6 +18,8 @@ mod broker_mail;
 mod broker_orders;
 mod broker_tls;
 mod capacity;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod gate;
 mod gate_saved;
 mod gate_targets;
@@ -21,6 +27,7 @@ mod gate_worker;
 mod history;
 mod key_flags;
 mod load;
+mod log;
 mod matrix_flags;
 mod report;
 mod results;
@@ -29,6 +36,7 @@ mod scenario;
 mod sign;
 mod stop;
 mod token;
+mod watch;
 
 use std::error::Error;
 
@@ -40,6 +48,9 @@ use crate::error::{Chain, Exit};
 #[derive(Debug, Parser)]
 #[command(name = "mintmark", version, about, max_term_width = 100)]
 struct Flags {
+    #[command(flatten)]
+    log: log::LogFlags,
+
     #[command(subcommand)]
     verb: Verb,
 }
@@ -49,6 +60,10 @@ enum Verb {
     Run(run::Flags),
     Load(Box<load::Flags>),
     Capacity(capacity::Flags),
+    #[cfg(feature = "fleet")]
+    Fleet(fleet::Flags),
+    #[cfg(feature = "fleet")]
+    Agent(agent::Flags),
     Report(report::Flags),
     Results(results::Flags),
     History(history::Flags),
@@ -81,10 +96,15 @@ pub fn main() -> Exit {
             return exit;
         }
     };
+    flags.log.start();
     let outcome = match &flags.verb {
-        Verb::Run(flags) => run::run(flags),
-        Verb::Load(flags) => load::run(flags),
-        Verb::Capacity(flags) => capacity::run(flags),
+        Verb::Run(verb) => run::run(verb, flags.log),
+        Verb::Load(verb) => load::run(verb, flags.log),
+        Verb::Capacity(verb) => capacity::run(verb, flags.log),
+        #[cfg(feature = "fleet")]
+        Verb::Fleet(verb) => fleet::run(verb, flags.log),
+        #[cfg(feature = "fleet")]
+        Verb::Agent(verb) => agent::run(verb),
         Verb::Report(flags) => report::run(flags),
         Verb::Results(flags) => results::run(flags),
         Verb::History(flags) => history::run(flags),
@@ -93,7 +113,7 @@ pub fn main() -> Exit {
         Verb::Gate(flags) => gate::run(flags),
         Verb::GateWorker => gate_worker::run(),
         Verb::Backends(flags) => backends::run(flags),
-        Verb::Broker(flags) => broker::run(flags),
+        Verb::Broker(verb) => broker::run(verb, flags.log),
         Verb::App(flags) => app::run(flags),
         Verb::Sign(flags) => sign::run(flags),
         Verb::Token(flags) => token::run(flags),
@@ -101,7 +121,7 @@ pub fn main() -> Exit {
     match outcome {
         Ok(exit) => exit,
         Err(failure) => {
-            eprintln!("mintmark: {}", Chain(&*failure.error));
+            flags.log.say(&Chain(&*failure.error).to_string());
             failure.exit
         }
     }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
+use super::observe::{PassedSlice, Told};
 use super::sets::Sets;
 use super::tally::SliceTally;
 use crate::record::{OpenSlice, OutcomeStages};
@@ -62,8 +63,14 @@ impl Collector {
         }
     }
 
-    /// Takes a slice of one thread and gives its memory back.
-    pub fn take(&mut self, mut slice: Box<SliceTally>, give_back: &Sender<Box<SliceTally>>) {
+    /// Takes a slice of one thread and gives its memory back; tells of the
+    /// slice if that was the last part of it.
+    pub fn take(
+        &mut self,
+        mut slice: Box<SliceTally>,
+        give_back: &Sender<Box<SliceTally>>,
+        tell: &mut impl FnMut(Told<'_>),
+    ) {
         let index = slice.index;
         let mut pending = self.pending.remove(&index).unwrap_or_default();
         pending.threads += 1;
@@ -80,24 +87,36 @@ impl Collector {
         // The thread may have ended.
         let _ = give_back.send(slice);
         if pending.threads == self.threads {
-            self.keep(index, pending);
+            self.keep(index, pending, tell);
         } else {
             self.pending.insert(index, pending);
         }
     }
 
-    /// Returns all slices, those included that some thread never reached.
-    pub fn finish(mut self) -> (Vec<OpenSlice>, BTreeMap<String, Sets>, u64) {
+    /// Takes the slices for whole that some thread never reached: no thread
+    /// hands anything over any more.
+    pub fn settle(&mut self, tell: &mut impl FnMut(Told<'_>)) {
         for (index, pending) in std::mem::take(&mut self.pending) {
-            self.keep(index, pending);
+            self.keep(index, pending, tell);
         }
+    }
+
+    /// Returns all slices; to be settled before.
+    pub fn finish(mut self) -> (Vec<OpenSlice>, BTreeMap<String, Sets>, u64) {
         self.pack_last();
         self.kept.sort_by_key(|slice| slice.start_ns);
         (self.kept, self.totals, self.scheduled)
     }
 
-    /// Adds a slice to the one that is being joined, if it belongs to it.
-    fn keep(&mut self, index: u64, slice: Pending) {
+    /// Tells of a slice and adds it to the one that is being joined, if it
+    /// belongs to it.
+    fn keep(&mut self, index: u64, slice: Pending, tell: &mut impl FnMut(Told<'_>)) {
+        tell(Told::Slice(PassedSlice::new(
+            index * self.slice_ns,
+            self.slice_ns,
+            slice.scheduled,
+            &slice.outcomes,
+        )));
         let mut start_ns = self.start_of(index);
         if self.last.as_ref().is_some_and(|last| last.0 != start_ns) {
             self.pack_last();
@@ -256,12 +275,26 @@ mod tests {
                 shipped
             })
             .collect();
+        let mut told = Sets::default();
+        let mut told_scheduled = 0;
+        let mut listen = |told_of: Told<'_>| {
+            let Told::Slice(slice) = told_of else {
+                panic!("a collector knows of slices alone");
+            };
+            told_scheduled += slice.scheduled;
+            for (_, sets) in slice.outcomes() {
+                told.add(sets);
+            }
+        };
         // Threads are not in step.
         for shipped in lanes {
             for (_, slice) in shipped {
-                collector.take(slice, &back);
+                collector.take(slice, &back, &mut listen);
             }
         }
+        collector.settle(&mut listen);
+        assert_eq!(told_scheduled, expected_scheduled);
+        assert_eq!(told.response, one.response);
         let (slices, totals, scheduled) = collector.finish();
         assert_eq!(scheduled, expected_scheduled);
         assert_eq!(totals["answered"].response, one.response);

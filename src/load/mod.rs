@@ -11,11 +11,12 @@
 //!
 //! | module | answers |
 //! |---|---|
-//! | [`arrival`], [`pacer`] | when a request is due, and how a thread wakes up for it |
+//! | [`arrival`], [`share`], [`pacer`] | when a request is due, on which machine, and how a thread wakes up for it |
 //! | [`population`], [`assertions`] | whose token is asked for, and where the assertion comes from |
 //! | [`CachePlan`], [`open::Retries`] | whether a token is kept, and a failure repeated |
 //! | [`transport`] | how it travels |
-//! | `lane`, `tally`, `collect` | how a thread sends, counts, and hands over |
+//! | `lane`, `tally`, `collect`, `failures` | how a thread sends, counts, and hands over |
+//! | [`observe`] | what is known of it while it runs |
 //! | [`verdict`], [`calibrate`] | whether to believe it, and what this machine can do |
 //!
 //! A failing call is data.
@@ -28,12 +29,14 @@ pub mod caller;
 mod closed;
 mod collect;
 mod crew;
+mod failures;
 mod health;
 pub mod keeping;
 mod lane;
 mod measured;
 mod mint;
 pub mod objective;
+pub mod observe;
 pub mod open;
 mod open_plan;
 pub mod pacer;
@@ -44,6 +47,7 @@ mod request;
 mod retry;
 mod ring;
 mod sets;
+pub mod share;
 mod supervise;
 mod tally;
 pub mod transport;

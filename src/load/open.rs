@@ -15,14 +15,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::Progress;
 use super::assertions::MintError;
 use super::cached::Caching;
 use super::collect::Collector;
 use super::crew::{LaneParts, LaneResult, Numbered, Shared, Signal};
+use super::failures::Failures;
 use super::measured::measured;
-pub use super::measured::merged;
+pub use super::measured::{account, merged};
 use super::mint::Mint;
+use super::observe::Told;
 pub use super::open_plan::{Model, OpenPlan};
 use super::pacer::now_ns;
 use super::population::Population;
@@ -53,6 +54,11 @@ pub struct OpenMeasured {
     pub slices: Vec<OpenSlice>,
     /// Whose fault the time was.
     pub blame: Blame,
+    /// The time of which these are the shares, in nanoseconds.
+    pub blamed_ns: u64,
+    /// How much later than the plan wanted the schedule began and was noticed
+    /// to have begun, in nanoseconds.
+    pub began_late_ns: u64,
     /// What was opened on the way.
     pub opened: ConnectionFacts,
     /// How assertions came to be.
@@ -78,7 +84,7 @@ pub struct OpenMeasured {
 /// Runs a load to its end, or until `stop` is set.
 ///
 /// `broker_tids` are threads of this process whose processor time is
-/// accounted for apart. `tell` hears of progress.
+/// accounted for apart. `tell` hears of progress and of whole slices.
 ///
 /// # Errors
 ///
@@ -90,8 +96,13 @@ pub fn run_open(
     population: &Arc<Population>,
     broker_tids: &[i32],
     stop: &AtomicBool,
-    mut tell: impl FnMut(Progress),
+    mut tell: impl FnMut(Told<'_>),
 ) -> Result<OpenMeasured, OpenError> {
+    let mut failures = Failures::default();
+    let mut tell = |told: Told<'_>| {
+        failures.hear(&told);
+        tell(told);
+    };
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let lanes = lanes_of(plan, threads);
     let caching = plan
@@ -148,13 +159,13 @@ pub fn run_open(
         let origin_ns = ready.origin_ns.max(now_ns() + as_ns(RUN_UP));
         let _ = signals.send(Signal::Start(origin_ns));
         let mut collector = Collector::new(threads, as_ns(plan.slice));
-        let gather = |collector: &mut Collector| {
+        let mut gather = |tell: &mut _| {
             for (number, slice) in shipped.try_iter() {
-                collector.take(slice, &back[number]);
+                collector.take(slice, &back[number], tell);
             }
         };
         let mint_tids: Vec<i32> = ready.mint.iter().flat_map(Mint::tids).copied().collect();
-        let mut watched = Watch {
+        let watch = Watch {
             plan,
             origin_ns,
             live: &live,
@@ -162,12 +173,9 @@ pub fn run_open(
             mint_tids: &mint_tids,
             broker_tids,
             stop,
-        }
-        .pass(
-            &mut tell,
-            || gather(&mut collector),
-            || running.iter().all(thread::ScopedJoinHandle::is_finished),
-        );
+        };
+        let is_over = || running.iter().all(thread::ScopedJoinHandle::is_finished);
+        let mut watched = watch.pass(&mut tell, &mut gather, is_over);
         let ended_ns = now_ns();
         if watched.was_stopped {
             let _ = signals.send(Signal::Finish(ended_ns));
@@ -177,20 +185,19 @@ pub fn run_open(
         } else {
             plan.drain
         };
-        while running.iter().any(|lane| !lane.is_finished()) && now_ns() - ended_ns < as_ns(drain) {
-            gather(&mut collector);
-            thread::sleep(Duration::from_millis(1));
-        }
+        watch.drain(drain, &mut tell, &mut gather, is_over);
         let _ = signals.send(Signal::GiveUp);
         let mut total = LaneResult::default();
         for lane in running {
             total.add(&lane.join().map_err(|_| OpenError::Panic)??);
-            gather(&mut collector);
+            gather(&mut tell);
         }
-        gather(&mut collector);
+        gather(&mut tell);
+        collector.settle(&mut tell);
         watched.phases.drain_ns = now_ns() - ended_ns;
         drop(ready.mint);
-        Ok(measured(plan, collector, &total, &watched))
+        let put_off_ns = origin_ns - plan.begins_ns.unwrap_or(origin_ns);
+        Ok(measured(plan, collector, &total, &watched, put_off_ns))
     })
 }
 

@@ -5,7 +5,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::arrival::Start;
@@ -103,7 +102,7 @@ impl Lane {
             return reply.outcome;
         }
         if is_signed_for {
-            self.discard(job.start.index).await;
+            self.discard(&job.start).await;
         }
         let done_ns = now_ns();
         let due_ns = self.origin_ns + job.start.due_ns;
@@ -213,22 +212,22 @@ impl Lane {
             if let Some(taken) = take(source) {
                 return taken;
             }
-            let made = source.wait(start.index).await;
+            let made = source.wait(start).await;
             (made, Some(now_ns() - begun), true)
         };
         self.source.later(made).await
     }
 
     /// Throws the assertion of a request away that is not to be sent.
-    pub(super) async fn discard(&self, index: u64) {
+    pub(super) async fn discard(&self, start: &Start) {
         // For a call that was to find a token nothing was signed.
-        let is_signed_for = |caching: &Arc<Caching>| caching.forgets(index);
+        let is_signed_for = |caching: &Arc<Caching>| caching.forgets(start.index);
         if !self.caching.as_ref().is_none_or(is_signed_for) {
             return;
         }
-        if self.source.now(|source| source.discard(index)).is_none() {
+        if self.source.now(|source| source.discard(start)).is_none() {
             self.source
-                .later(async |source| source.discard(index))
+                .later(async |source| source.discard(start))
                 .await;
         }
     }
@@ -240,12 +239,7 @@ impl Lane {
     }
 
     pub(super) fn record(&self, job: &Job, outcome: &Outcome, parts: &Parts) {
-        let counter = if outcome.is_answered() {
-            &self.live.answered
-        } else {
-            &self.live.failed
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.live.has_ended(outcome);
         self.tally
             .borrow_mut()
             .record(job.start.due_ns, outcome, parts);

@@ -8,13 +8,20 @@ use crate::record::{ConnectionFacts, Histogram, Packed, Stages};
 
 /// The histograms of the requests of one slice that ended in one way.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Sets {
+pub struct Sets {
+    /// From the moment for which a request was intended to its end.
     pub response: Histogram,
+    /// From sending to the end.
     pub service: Histogram,
+    /// How late the generator noticed that it was due.
     pub generator_lag: Histogram,
+    /// The wait for a free connection.
     pub connection_wait: Histogram,
+    /// How late the generator noticed that the answer was there.
     pub receive_lag: Histogram,
+    /// Making the assertion.
     pub signing: Histogram,
+    /// The wait for an assertion that was not ready.
     pub signing_wait: Histogram,
 }
 
@@ -40,7 +47,7 @@ pub(super) struct Sums {
 }
 
 impl Sets {
-    pub fn record(&mut self, parts: &Parts) {
+    pub(super) fn record(&mut self, parts: &Parts) {
         let some = |histogram: &mut Histogram, ns: Option<u64>| {
             if let Some(ns) = ns {
                 histogram.record_ns(ns);
@@ -55,6 +62,24 @@ impl Sets {
         some(&mut self.signing_wait, parts.signing_wait);
     }
 
+    /// How many histograms there are.
+    pub const PARTS: usize = 7;
+
+    /// Returns the histograms in the order of [`Stages::parts`], which begins
+    /// with them.
+    pub fn parts_mut(&mut self) -> [&mut Histogram; Self::PARTS] {
+        [
+            &mut self.response,
+            &mut self.service,
+            &mut self.generator_lag,
+            &mut self.connection_wait,
+            &mut self.receive_lag,
+            &mut self.signing,
+            &mut self.signing_wait,
+        ]
+    }
+
+    /// Adds the histograms of other requests.
     pub fn add(&mut self, other: &Self) {
         self.response.add(&other.response);
         self.service.add(&other.service);
@@ -65,6 +90,7 @@ impl Sets {
         self.signing_wait.add(&other.signing_wait);
     }
 
+    /// Empties the histograms; they keep their memory.
     pub fn clear(&mut self) {
         self.response.clear();
         self.service.clear();
@@ -76,6 +102,7 @@ impl Sets {
     }
 
     /// Packs the histograms.
+    #[must_use]
     pub fn pack(&self) -> Stages {
         Stages {
             response: Packed::of(&self.response),
@@ -90,6 +117,7 @@ impl Sets {
     }
 
     /// Unpacks what [`Self::pack`] packed.
+    #[must_use]
     pub fn unpack(stages: &Stages) -> Self {
         Self {
             response: stages.response.open(),

@@ -5,8 +5,11 @@
 //! report shows is computed from the document alone, so that a report can be
 //! made again years later. Nothing here measures, decides or prints.
 
+pub mod buckets;
 pub mod case;
 pub mod document;
+pub mod encoded;
+pub mod fleet;
 pub mod hgrm;
 pub mod histogram;
 pub mod host;
@@ -22,10 +25,12 @@ pub mod warning;
 #[cfg(test)]
 pub(crate) mod sample;
 
+pub use self::buckets::{Buckets, SharedBuckets};
 pub use self::document::{
     CpuTime, Gathered, Habits, Herds, KeyFacts, KeyHabit, Latencies, Phases, Refusal, RunDocument,
     Slice, StepRecord, TokenHabit, Tool,
 };
+pub use self::fleet::FleetRecord;
 pub use self::histogram::Histogram;
 pub use self::host::{Host, Quality};
 pub use self::library::Library;

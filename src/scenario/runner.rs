@@ -16,6 +16,7 @@ pub use super::run_error::RunError;
 use super::signatory::{compare, gathered};
 use super::stage::Stage;
 use crate::load::Progress;
+use crate::load::observe::{PassedSlice, Told};
 use crate::record::document::SCHEMA_VERSION;
 use crate::record::host::QualityWatch;
 use crate::record::{Host, KeyFacts, Quality, Refusal, RunDocument, StepRecord, Tool, Warning};
@@ -29,7 +30,7 @@ const MUCH_STEAL: f64 = 0.005;
 
 /// What happens during a run.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub enum Event<'a> {
     /// A key pair is being made.
     Generating {
         /// The size of the modulus.
@@ -58,8 +59,21 @@ pub enum Event {
     },
     /// A step goes on.
     Step(Progress),
+    /// A slice of the load is whole.
+    Slice(PassedSlice<'a>),
+    /// What the token cache of a step has counted so far, once a second.
+    Cache(crate::token::Metrics),
     /// A step is over.
     StepEnded(Box<StepRecord>),
+}
+
+impl<'a> From<Told<'a>> for Event<'a> {
+    fn from(told: Told<'a>) -> Self {
+        match told {
+            Told::Progress(progress) => Self::Step(progress),
+            Told::Slice(slice) => Self::Slice(slice),
+        }
+    }
 }
 
 /// Carries `plan` out.
@@ -75,7 +89,7 @@ pub fn run(
     plan: &Plan,
     run: &str,
     stop: &AtomicBool,
-    tell: &mut dyn FnMut(Event),
+    tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunDocument, RunError> {
     let begun = Instant::now();
     let started_at = jiff::Timestamp::now();
@@ -102,6 +116,7 @@ pub fn run(
             partial = Some("it was stopped".to_owned());
             break;
         }
+        tracing::info!(step = step.name, "a step began");
         tell(Event::StepBegan {
             name: step.name.clone(),
         });
@@ -123,6 +138,9 @@ pub fn run(
     }
     let quality = watch.finish();
     warnings.extend(conditions(plan, &host, &quality, partial.as_deref()));
+    for Warning { code, message, .. } in &warnings {
+        tracing::info!(code, message, "remark");
+    }
     let key = key_facts(&stage, plan);
     let broker = stage.finish();
     Ok(RunDocument {
@@ -161,6 +179,7 @@ pub fn run(
         signing,
         steps,
         capacity: None,
+        fleet: None,
         broker,
         warnings,
     })

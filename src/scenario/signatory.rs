@@ -159,7 +159,7 @@ pub(super) fn compare(
     plan: &Plan,
     stage: &Stage,
     stop: &AtomicBool,
-    tell: &mut dyn FnMut(Event),
+    tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Option<BenchRecord>, RunError> {
     let Some(compare) = &plan.compare else {
         return Ok(None);

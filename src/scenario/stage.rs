@@ -49,7 +49,7 @@ pub(super) struct Other {
 }
 
 impl Stage {
-    pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event)) -> Result<Self, RunError> {
+    pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) -> Result<Self, RunError> {
         let profile = Profile::find(&plan.profile)?;
         let (credential, mut others, warnings) = apps(plan, tell)?;
         let key = Arc::new(credential.key.open()?);
@@ -133,11 +133,16 @@ impl Stage {
             token_field: self.profile.response.token.clone(),
             ..plan
         };
-        let own = self.broker.as_ref().and_then(Broker::certificate_pem);
+        let own = self.certificate_pem();
         if let (Some(own), None) = (own, &engine.tls.trusted_pem) {
             engine.tls.trusted_pem = Some(own.as_bytes().to_vec());
         }
         engine
+    }
+
+    /// Returns the certificate of an embedded broker that speaks TLS.
+    pub fn certificate_pem(&self) -> Option<&str> {
+        self.broker.as_ref().and_then(Broker::certificate_pem)
     }
 
     pub fn broker_threads(&self) -> &[i32] {
@@ -163,7 +168,7 @@ impl Stage {
 /// as these are known without a broker.
 fn apps(
     plan: &Plan,
-    tell: &mut dyn FnMut(Event),
+    tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Credential, Vec<Other>, Vec<CredentialWarning>), RunError> {
     let mut others = Vec::new();
     let (first, warnings) = match &plan.credentials {

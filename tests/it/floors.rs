@@ -14,9 +14,9 @@ const FLOORS: [&[&str]; 5] = [
         "record",
         "stats",
     ],
-    &["scenario", "bench", "token", "broker", "load"],
+    &["scenario", "bench", "token", "broker", "load", "fleet"],
     &["gate", "capacity"],
-    &["report", "cli"],
+    &["report", "live", "cli"],
 ];
 
 #[test]

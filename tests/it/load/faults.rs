@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mintmark::load::assertions::Mode;
+use mintmark::load::observe::Told;
 use mintmark::load::open::{Model, OpenPlan, Retries, run_open};
 use mintmark::load::transport::Limits;
 use mintmark::record::RunDocument;
@@ -85,18 +86,13 @@ fn a_stop_ends_the_schedule_and_keeps_what_there_is() {
     let plan = plan(200.0, Duration::from_secs(600));
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
-    let measured = run_open(
-        &plan,
-        &target.url(),
-        &population(),
-        &[],
-        &stop,
-        |progress| {
-            if progress.answered > 50 {
-                stop.store(true, Ordering::Relaxed);
-            }
-        },
-    )
+    let measured = run_open(&plan, &target.url(), &population(), &[], &stop, |told| {
+        if let Told::Progress(progress) = told
+            && progress.answered > 50
+        {
+            stop.store(true, Ordering::Relaxed);
+        }
+    })
     .unwrap();
     assert!(begun.elapsed() < Duration::from_secs(60));
     assert!(measured.was_stopped && measured.accounts.balance());
