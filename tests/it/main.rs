@@ -11,6 +11,7 @@ mod credentials;
 mod files;
 mod floors;
 mod gate;
+mod gate_targets;
 mod keys;
 mod load;
 mod pkcs11;
