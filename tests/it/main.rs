@@ -11,6 +11,7 @@ mod credentials;
 mod floors;
 mod gate;
 mod keys;
+mod live;
 mod load;
 mod pkcs11;
 mod report;
