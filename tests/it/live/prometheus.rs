@@ -36,7 +36,8 @@ fn prometheus(folder: &Path, targets: &[(&str, &str)]) -> Option<(Running, Strin
         let address = url
             .trim_start_matches("http://")
             .trim_end_matches("/metrics");
-        config += &format!("- job_name: {job}\n  static_configs:\n  - targets: ['{address}']\n");
+        let job = format!("- job_name: {job}\n  static_configs:\n  - targets: ['{address}']\n");
+        config.push_str(&job);
     }
     let file = folder.join("prometheus.yml");
     std::fs::write(&file, config).unwrap();
