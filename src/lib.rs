@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | 0 vocabulary | [`units`], [`clock`], [`error`] | quantities with units, clocks, exit codes |
 //! | 1 domain | [`credential`], [`assertion`], [`signer`], [`oauth`], [`record`], [`stats`] | keys and configuration files, the signed JWT, the signing backends, the wire types of a token endpoint, result documents, arithmetic |
-//! | 2 engines | [`scenario`], [`bench`](mod@bench), [`token`], [`broker`], [`load`] | each does one job and returns a record; none of them prints |
+//! | 2 engines | [`scenario`], [`bench`](mod@bench), [`token`], [`broker`], [`load`], `fleet` | each does one job and returns a record; none of them prints |
 //! | 3 decisions | [`capacity`] | a record in, a verdict with its evidence out |
 //! | 4 faces | [`report`], [`live`], [`cli`] | text, Markdown, HTML, JUnit, CSV; what happens right now; flags and exit codes |
 //!
@@ -34,6 +34,8 @@ pub mod stats;
 
 pub mod bench;
 pub mod broker;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 pub mod load;
 pub mod scenario;
 pub mod token;

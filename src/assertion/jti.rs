@@ -51,6 +51,13 @@ impl Default for JtiSource {
     }
 }
 
+/// Returns what every identifier of this process begins with, but for its last
+/// two bits: no two processes of one load may share it.
+#[must_use]
+pub fn space() -> String {
+    URL_SAFE_NO_PAD.encode(process_nonce())
+}
+
 fn process_nonce() -> &'static [u8; 16] {
     static NONCE: OnceLock<[u8; 16]> = OnceLock::new();
     NONCE.get_or_init(|| {

@@ -57,6 +57,7 @@ mod body;
 mod connection;
 mod feed;
 mod follow;
+mod foreman;
 mod reset;
 mod roca;
 mod routes;

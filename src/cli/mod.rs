@@ -5,6 +5,10 @@
 //! else to standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(feature = "fleet")]
+mod access_flags;
+#[cfg(feature = "fleet")]
+mod agent;
 mod app;
 mod app_flags;
 mod backends;
@@ -14,10 +18,15 @@ mod broker_mail;
 mod broker_orders;
 mod broker_tls;
 mod capacity;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod gate;
+mod gate_saved;
 mod gate_worker;
+mod key_flags;
 mod load;
 mod log;
+mod matrix_flags;
 mod report;
 mod results;
 mod run;
@@ -49,6 +58,10 @@ enum Verb {
     Run(run::Flags),
     Load(Box<load::Flags>),
     Capacity(capacity::Flags),
+    #[cfg(feature = "fleet")]
+    Fleet(fleet::Flags),
+    #[cfg(feature = "fleet")]
+    Agent(agent::Flags),
     Report(report::Flags),
     Results(results::Flags),
     Scenario(scenario::Flags),
@@ -85,6 +98,10 @@ pub fn main() -> Exit {
         Verb::Run(verb) => run::run(verb, flags.log),
         Verb::Load(verb) => load::run(verb, flags.log),
         Verb::Capacity(verb) => capacity::run(verb, flags.log),
+        #[cfg(feature = "fleet")]
+        Verb::Fleet(verb) => fleet::run(verb, flags.log),
+        #[cfg(feature = "fleet")]
+        Verb::Agent(verb) => agent::run(verb),
         Verb::Report(flags) => report::run(flags),
         Verb::Results(flags) => results::run(flags),
         Verb::Scenario(flags) => scenario::run(flags),

@@ -61,11 +61,23 @@ pub(super) fn run_and_keep(
         Ok(document) => document,
         Err(error) => return Err(Failure::failed(error)),
     };
-    let written = folder.write(&document);
+    keep(folder, &document, json, log)?;
+    watch.linger(&stop);
+    Ok(exit_of(plan, &document))
+}
+
+/// Keeps a record in its folder and prints it, the latter in any case.
+pub(super) fn keep(
+    folder: Folder,
+    document: &RunDocument,
+    json: bool,
+    log: LogFlags,
+) -> Result<(), Failure> {
+    let written = folder.write(document);
     if json {
-        print_json(&document)?;
+        print_json(document)?;
     } else {
-        print!("{}", run_text(&document));
+        print!("{}", run_text(document));
     }
     let path = written.map_err(Failure::failed)?;
     if json {
@@ -73,13 +85,12 @@ pub(super) fn run_and_keep(
     } else {
         println!("\nThe record is in {}", path.display());
     }
-    watch.linger(&stop);
-    Ok(exit_of(plan, &document))
+    Ok(())
 }
 
 /// Says what a run came to: what was measured has to be whole and sound
 /// before an objective is looked at.
-fn exit_of(plan: &Plan, document: &RunDocument) -> Exit {
+pub(super) fn exit_of(plan: &Plan, document: &RunDocument) -> Exit {
     if document.partial.is_some() {
         return Exit::Failed;
     }

@@ -5,8 +5,9 @@
 //! seed. Start number `i` lies where the integral of the rate reaches `i`
 //! (even spacing) or the `i`-th event of a unit Poisson process (Poisson
 //! spacing): the inverse of the integral is in closed form for a rate that is
-//! linear piece by piece. Thread `k` of `n` owns the starts `k, k + n, …`, so
-//! that the union over threads is exactly the one sequence.
+//! linear piece by piece. A machine has a [`Share`] of the starts, all of them
+//! if it works alone, and its threads take turns: the union over machines and
+//! threads is exactly the one sequence.
 //!
 //! Nothing here waits; a pacer does.
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::share::Share;
 use crate::stats::Random;
 
 /// A rate of starts over time, linear piece by piece.
@@ -68,6 +70,8 @@ pub enum Arrival {
 pub struct Start {
     /// Its number in the whole sequence, from 0.
     pub index: u64,
+    /// Its number among the starts of its thread, from 0.
+    pub nth: u64,
     /// When it is due, in nanoseconds from the beginning.
     pub due_ns: u64,
 }
@@ -239,12 +243,15 @@ impl Arrival {
         }
     }
 
-    /// Iterates over the starts of thread `own` of `threads`.
+    /// Iterates over the starts of thread `own` of `threads`, on a machine that
+    /// works alone.
     #[must_use]
     pub fn starts(&self, own: usize, threads: usize) -> Starts {
         Starts {
             arrival: self.clone(),
+            share: Share::whole(),
             next: 0,
+            shared: 0,
             own: own as u64,
             threads: threads.max(1) as u64,
             random: match self {
@@ -262,10 +269,13 @@ impl Arrival {
 }
 
 /// The starts of one thread, in order.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Starts {
     arrival: Arrival,
+    share: Share,
     next: u64,
+    /// Starts of this machine so far, over all of its threads.
+    shared: u64,
     own: u64,
     threads: u64,
     random: Random,
@@ -287,6 +297,13 @@ impl Starts {
     pub fn limited(mut self, from: Duration, count: u64) -> Self {
         self.counted_from_ns = as_ns(from);
         self.left = count;
+        self
+    }
+
+    /// Leaves the starts of other machines out.
+    #[must_use]
+    pub fn of_share(mut self, share: Share) -> Self {
+        self.share = share;
         self
     }
 
@@ -329,8 +346,17 @@ impl Iterator for Starts {
             }
             let index = self.next;
             self.next += 1;
-            if index % self.threads == self.own {
-                return Some(Start { index, due_ns });
+            if !self.share.owns(index) {
+                continue;
+            }
+            let nth = self.shared;
+            self.shared += 1;
+            if nth % self.threads == self.own {
+                return Some(Start {
+                    index,
+                    nth: nth / self.threads,
+                    due_ns,
+                });
             }
         }
     }

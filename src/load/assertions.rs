@@ -57,17 +57,11 @@ pub(super) enum Source {
     /// Signs when asked.
     Inline(Writer),
     /// Takes what others have signed.
-    Rings {
-        /// One ring for each signing thread, which take turns.
-        rings: Vec<Ring>,
-        /// Sending threads, among which starts are dealt out in turn.
-        lanes: u64,
-    },
+    ///
+    /// There is one ring for each signing thread, which take turns.
+    Rings(Vec<Ring>),
     /// Takes what was signed before, by the position among the own starts.
-    Stock {
-        stock: Vec<Option<Made>>,
-        lanes: u64,
-    },
+    Stock(Vec<Option<Made>>),
     /// Signs again when the last one has grown old.
     Repeat {
         writer: Writer,
@@ -81,12 +75,12 @@ impl Source {
     pub fn take(&mut self, start: &Start, origin_ns: u64, population: &Population) -> Option<Made> {
         match self {
             Self::Inline(writer) => Some(writer.write(start, origin_ns, population)),
-            Self::Stock { stock, lanes } => {
-                let at = usize::try_from(start.index / *lanes).unwrap_or(usize::MAX);
+            Self::Stock(stock) => {
+                let at = usize::try_from(start.nth).unwrap_or(usize::MAX);
                 let made = stock.get_mut(at).and_then(Option::take);
                 Some(made.unwrap_or_else(|| Made::nothing(start.index)))
             }
-            Self::Rings { rings, lanes } => ring_of(rings, *lanes, start.index).take(start.index),
+            Self::Rings(rings) => ring_of(rings, start).take(start.index),
             Self::Repeat { writer, last } => {
                 let (member, _) = population.pick(start.index);
                 let now = now_ns();
@@ -109,21 +103,19 @@ impl Source {
     }
 
     /// Waits for an assertion that was not there.
-    pub async fn wait(&mut self, index: u64) -> Made {
+    pub async fn wait(&mut self, start: &Start) -> Made {
         match self {
-            Self::Rings { rings, lanes } => ring_of(rings, *lanes, index).wait(index).await,
-            _ => Made::nothing(index),
+            Self::Rings(rings) => ring_of(rings, start).wait(start.index).await,
+            _ => Made::nothing(start.index),
         }
     }
 
     /// Throws the assertion of a start away.
-    pub fn discard(&mut self, index: u64) {
+    pub fn discard(&mut self, start: &Start) {
         match self {
-            Self::Rings { rings, lanes } => {
-                ring_of(rings, *lanes, index).discard(index);
-            }
-            Self::Stock { stock, lanes } => {
-                let at = usize::try_from(index / *lanes).unwrap_or(usize::MAX);
+            Self::Rings(rings) => ring_of(rings, start).discard(start.index),
+            Self::Stock(stock) => {
+                let at = usize::try_from(start.nth).unwrap_or(usize::MAX);
                 drop(stock.get_mut(at).and_then(Option::take));
             }
             _ => {}

@@ -20,6 +20,7 @@ use super::arrival::{Arrival, Rate, Spacing};
 use super::assertions::Mode;
 use super::open::{Model, OpenError, OpenPlan, run_open};
 use super::population::Population;
+use super::share::Share;
 use crate::record::{Calibration, Validity};
 use crate::signer::{SignError, Signer};
 
@@ -46,6 +47,8 @@ pub fn calibrate(
     let half = budget / 2;
     let run = |model| {
         let plan = OpenPlan {
+            share: Share::whole(),
+            begins_ns: None,
             warm_up: half / 5,
             measure: half * 4 / 5,
             drain: Duration::from_millis(200),

@@ -62,6 +62,8 @@ pub(super) struct LaneResult {
     pub under_runs: u64,
     pub retries: RetryFacts,
     pub ways: [u64; 3],
+    /// How late the thread noticed that the schedule had begun.
+    pub woke_late_ns: u64,
 }
 
 impl LaneResult {
@@ -74,6 +76,7 @@ impl LaneResult {
         for (own, other) in self.ways.iter_mut().zip(other.ways) {
             *own += other;
         }
+        self.woke_late_ns = self.woke_late_ns.max(other.woke_late_ns);
     }
 }
 
@@ -119,6 +122,7 @@ impl LaneParts {
                     Work::Closed {
                         next: self.number as u64,
                         step: self.threads as u64,
+                        begun: 0,
                         left: plan.count.map_or(u64::MAX, |count| {
                             share_of(count, self.number as u64, self.threads as u64)
                         }),
@@ -144,6 +148,7 @@ impl LaneParts {
                 .wait_until(origin_ns)
                 .await
                 .map_err(OpenError::Runtime)?;
+            let woke_late_ns = now_ns().saturating_sub(origin_ns);
             let mut slots = JoinSet::new();
             for transport in transports {
                 let lane = Rc::clone(&lane);
@@ -190,6 +195,7 @@ impl LaneParts {
                 under_runs: tally.under_runs,
                 retries: tally.retries,
                 ways: tally.ways,
+                woke_late_ns,
             })
         })
     }

@@ -68,6 +68,8 @@ pub(super) enum Work {
     Closed {
         next: u64,
         step: u64,
+        /// Requests begun so far.
+        begun: u64,
         /// Requests still to come, of those that count.
         left: u64,
     },
@@ -220,7 +222,7 @@ impl Lane {
                 self.live.is_sent();
             }
             if let Some(late) = self.too_late(&job) {
-                self.discard(job.start.index).await;
+                self.discard(&job.start).await;
                 self.record(
                     &job,
                     &Outcome::Dropped,
@@ -272,7 +274,13 @@ impl Lane {
             return Poll::Ready(Some(job));
         }
         let ends_ns = queue.ends_ns;
-        if let Work::Closed { next, step, left } = &mut queue.work {
+        if let Work::Closed {
+            next,
+            step,
+            begun,
+            left,
+        } = &mut queue.work
+        {
             let due_ns = now.saturating_sub(self.origin_ns);
             if due_ns >= ends_ns || *left == 0 {
                 return Poll::Ready(None);
@@ -280,9 +288,11 @@ impl Lane {
             *left -= u64::from(self.tally.borrow().counts(due_ns));
             let start = Start {
                 index: *next,
+                nth: *begun,
                 due_ns,
             };
             *next += *step;
+            *begun += 1;
             self.tally.borrow_mut().schedule(due_ns);
             self.live.is_due();
             return Poll::Ready(Some(Job {

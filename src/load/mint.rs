@@ -101,14 +101,7 @@ impl Mint {
             );
         }
         drop(tell);
-        let count = lanes.len() as u64;
-        let sources = rings
-            .into_iter()
-            .map(|rings| Source::Rings {
-                rings,
-                lanes: count,
-            })
-            .collect();
+        let sources = rings.into_iter().map(Source::Rings).collect();
         Ok((
             Self {
                 threads: running,
@@ -208,10 +201,7 @@ pub(super) fn premint(
                     sign(inputs).into_iter().map(|(_, made)| Some(made))
                 })
                 .collect();
-            Source::Stock {
-                stock,
-                lanes: lanes.len() as u64,
-            }
+            Source::Stock(stock)
         })
         .collect())
 }

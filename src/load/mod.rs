@@ -11,7 +11,7 @@
 //!
 //! | module | answers |
 //! |---|---|
-//! | [`arrival`], [`pacer`] | when a request is due, and how a thread wakes up for it |
+//! | [`arrival`], [`share`], [`pacer`] | when a request is due, on which machine, and how a thread wakes up for it |
 //! | [`population`], [`assertions`] | whose token is asked for, and where the assertion comes from |
 //! | [`CachePlan`], [`open::Retries`] | whether a token is kept, and a failure repeated |
 //! | [`transport`] | how it travels |
@@ -48,6 +48,7 @@ mod request;
 mod retry;
 mod ring;
 mod sets;
+pub mod share;
 mod supervise;
 mod tally;
 pub mod transport;

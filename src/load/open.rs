@@ -22,7 +22,7 @@ use super::counters::Live;
 use super::crew::{LaneParts, LaneResult, Numbered, Shared, Signal};
 use super::failures::Failures;
 use super::measured::measured;
-pub use super::measured::merged;
+pub use super::measured::{account, merged};
 use super::mint::Mint;
 use super::observe::Told;
 pub use super::open_plan::{Model, OpenPlan};
@@ -55,6 +55,11 @@ pub struct OpenMeasured {
     pub slices: Vec<OpenSlice>,
     /// Whose fault the time was.
     pub blame: Blame,
+    /// The time of which these are the shares, in nanoseconds.
+    pub blamed_ns: u64,
+    /// How much later than the plan wanted the schedule began and was noticed
+    /// to have begun, in nanoseconds.
+    pub began_late_ns: u64,
     /// What was opened on the way.
     pub opened: ConnectionFacts,
     /// How assertions came to be.
@@ -192,7 +197,8 @@ pub fn run_open(
         collector.settle(&mut tell);
         watched.phases.drain_ns = now_ns() - ended_ns;
         drop(ready.mint);
-        Ok(measured(plan, collector, &total, &watched))
+        let put_off_ns = origin_ns - plan.begins_ns.unwrap_or(origin_ns);
+        Ok(measured(plan, collector, &total, &watched, put_off_ns))
     })
 }
 

@@ -6,6 +6,7 @@ use super::arrival::Arrival;
 use super::assertions::Mode;
 use super::cached::CachePlan;
 use super::retry::Retries;
+use super::share::Share;
 use super::transport::{Kind, Limits, Proxy, Tls};
 
 /// When requests start.
@@ -21,10 +22,15 @@ pub enum Model {
 }
 
 /// A load.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct OpenPlan {
     /// When requests start.
     pub model: Model,
+    /// The starts that this machine makes.
+    pub share: Share,
+    /// When the schedule begins, in nanoseconds of the monotonic clock; as
+    /// soon as all is prepared if not given.
+    pub begins_ns: Option<u64>,
     /// Threads that send.
     pub threads: usize,
     /// Connections, over all threads.
@@ -77,6 +83,8 @@ impl OpenPlan {
     pub fn new(model: Model) -> Self {
         Self {
             model,
+            share: Share::whole(),
+            begins_ns: None,
             threads: 1,
             connections: 64,
             streams: 1,

@@ -102,10 +102,23 @@ impl Population {
     /// Returns the number of the member and the subject of request `index`.
     #[must_use]
     pub fn pick(&self, index: u64) -> (usize, &Subject) {
+        let (member, subject) = self.pick_numbers(index);
+        (member, &self.members[member].subjects[subject])
+    }
+
+    /// Returns the number of the subject of request `index`, counted over all
+    /// members.
+    pub(super) fn subject_number(&self, index: u64) -> u64 {
+        let (member, subject) = self.pick_numbers(index);
+        let before = self.members[..member].iter();
+        (before.map(|member| member.subjects.len()).sum::<usize>() + subject) as u64
+    }
+
+    fn pick_numbers(&self, index: u64) -> (usize, usize) {
         if let ([only], [None]) = (&*self.members, &*self.ranks)
-            && let [subject] = &*only.subjects
+            && only.subjects.len() == 1
         {
-            return (0, subject);
+            return (0, 0);
         }
         let mut random = (self.members.len() > 1 || self.ranks[0].is_some())
             .then(|| Random::new(self.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
@@ -118,7 +131,7 @@ impl Population {
             (Some(ranks), Some(random)) => below(ranks, random.unit()),
             _ => usize::try_from(index % subjects.len() as u64).unwrap_or_default(),
         };
-        (member, &subjects[subject])
+        (member, subject)
     }
 }
 

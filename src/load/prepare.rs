@@ -34,7 +34,7 @@ pub(super) fn lanes_of(plan: &OpenPlan, threads: usize) -> Vec<Starts> {
     };
     (0..threads)
         .map(|lane| {
-            let starts = arrival.starts(lane, threads);
+            let starts = arrival.starts(lane, threads).of_share(plan.share.clone());
             match plan.count {
                 Some(count) => starts.limited(plan.warm_up, count),
                 None => starts,
@@ -70,7 +70,8 @@ impl Prepared {
         if plan.cache.is_some() && !matches!(plan.signing, Mode::Inline | Mode::Mint) {
             return Err(OpenError::CacheNeedsFresh);
         }
-        let soon = now_ns() + as_ns(RUN_UP);
+        let not_before = plan.begins_ns.unwrap_or_default();
+        let soon = not_before.max(now_ns() + as_ns(RUN_UP));
         match plan.signing {
             Mode::Inline => Ok(Self {
                 sources: per_lane(|writer, _| Source::Inline(writer))?,
@@ -94,7 +95,7 @@ impl Prepared {
                 let depth =
                     (peak / lanes.len() as f64 * RING.as_secs_f64()).clamp(64.0, 8_192.0) as usize;
                 // The rings fill while the connections are made ready.
-                let origin_ns = now_ns() + as_ns(RING + RUN_UP);
+                let origin_ns = not_before.max(now_ns() + as_ns(RING + RUN_UP));
                 let (mint, sources) = Mint::start(
                     population,
                     lanes,
@@ -113,7 +114,7 @@ impl Prepared {
                 if matches!(plan.model, Model::Closed { .. }) {
                     return Err(OpenError::PremintedClosed);
                 }
-                let origin_ns = now_ns() + premint_ns(population, lanes);
+                let origin_ns = not_before.max(now_ns() + premint_ns(population, lanes));
                 Ok(Self {
                     sources: premint(population, lanes, origin_ns)?,
                     mint: None,

@@ -102,7 +102,7 @@ impl Lane {
             return reply.outcome;
         }
         if is_signed_for {
-            self.discard(job.start.index).await;
+            self.discard(&job.start).await;
         }
         let done_ns = now_ns();
         let due_ns = self.origin_ns + job.start.due_ns;
@@ -212,22 +212,22 @@ impl Lane {
             if let Some(taken) = take(source) {
                 return taken;
             }
-            let made = source.wait(start.index).await;
+            let made = source.wait(start).await;
             (made, Some(now_ns() - begun), true)
         };
         self.source.later(made).await
     }
 
     /// Throws the assertion of a request away that is not to be sent.
-    pub(super) async fn discard(&self, index: u64) {
+    pub(super) async fn discard(&self, start: &Start) {
         // For a call that was to find a token nothing was signed.
-        let is_signed_for = |caching: &Arc<Caching>| caching.forgets(index);
+        let is_signed_for = |caching: &Arc<Caching>| caching.forgets(start.index);
         if !self.caching.as_ref().is_none_or(is_signed_for) {
             return;
         }
-        if self.source.now(|source| source.discard(index)).is_none() {
+        if self.source.now(|source| source.discard(start)).is_none() {
             self.source
-                .later(async |source| source.discard(index))
+                .later(async |source| source.discard(start))
                 .await;
         }
     }

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
 
+use super::arrival::Start;
 use super::assertions::Made;
 
 /// What one signing thread has signed for one sending thread.
@@ -22,9 +23,9 @@ pub(super) struct Ring {
 }
 
 /// Finds the ring that holds the assertion of a start.
-pub(super) fn ring_of(rings: &mut [Ring], lanes: u64, index: u64) -> &mut Ring {
+pub(super) fn ring_of<'a>(rings: &'a mut [Ring], start: &Start) -> &'a mut Ring {
     let count = rings.len() as u64;
-    let own = usize::try_from(index / lanes % count).unwrap_or_default();
+    let own = usize::try_from(start.nth % count).unwrap_or_default();
     &mut rings[own]
 }
 

@@ -62,6 +62,23 @@ impl Sets {
         some(&mut self.signing_wait, parts.signing_wait);
     }
 
+    /// How many histograms there are.
+    pub const PARTS: usize = 7;
+
+    /// Returns the histograms in the order of [`Stages::parts`], which begins
+    /// with them.
+    pub fn parts_mut(&mut self) -> [&mut Histogram; Self::PARTS] {
+        [
+            &mut self.response,
+            &mut self.service,
+            &mut self.generator_lag,
+            &mut self.connection_wait,
+            &mut self.receive_lag,
+            &mut self.signing,
+            &mut self.signing_wait,
+        ]
+    }
+
     /// Adds the histograms of other requests.
     pub fn add(&mut self, other: &Self) {
         self.response.add(&other.response);

@@ -24,6 +24,10 @@ const SUSPECT_LAG: f64 = 0.03;
 /// What a generator on a free processor adds anyway; below it no lag counts.
 const LAG_FLOOR: Duration = Duration::from_micros(100);
 
+/// The share of the summed response time from which on a mean tells more of
+/// the generator than of its target.
+const MOST_GENERATOR: f64 = 0.50;
+
 /// The share of the offered requests that have to be sent in time.
 const LEAST_SENT: f64 = 0.995;
 
@@ -57,6 +61,7 @@ const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 pub fn judge(measured: &OpenMeasured, calibration: Option<&Calibration>) -> Soundness {
     let mut findings = Vec::new();
     lag(measured, &mut findings);
+    mean(measured, &mut findings);
     rate(measured, &mut findings);
     signing(measured, &mut findings);
     system(measured, &mut findings);
@@ -153,6 +158,30 @@ fn added(
             hint,
         ),
     })
+}
+
+/// Is the mean the target's?
+///
+/// Few requests that were very late show in no quantile that is reported, but
+/// in the mean and the maximum.
+fn mean(measured: &OpenMeasured, findings: &mut Vec<Finding>) {
+    let generator = measured.blame.generator;
+    let whole = merged(measured.outcomes.iter().map(|of| &of.stages.response)).mean();
+    let is_much = whole.is_some_and(|mean| mean.mul_f64(generator) > LAG_FLOOR);
+    if generator > MOST_GENERATOR && is_much {
+        findings.push(Finding {
+            validity: Validity::Suspect,
+            culprit: Culprit::GeneratorCpu,
+            warning: Warning::new(
+                "generator-share",
+                format!(
+                    "the generator's own part is {:.0} % of the summed response time",
+                    generator * 100.0
+                ),
+                "quantiles stand as far as nothing else is remarked; mean and maximum are the generator's",
+            ),
+        });
+    }
 }
 
 /// Finds the quantile at which `added` weighs most in `response`.

@@ -10,15 +10,18 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 
-use super::{BenchRecord, Histogram, Host, OpenRecord, Outcome, Quality, SearchRecord, Warning};
+use super::{
+    BenchRecord, FleetRecord, Histogram, Host, OpenRecord, Outcome, Quality, SearchRecord, Warning,
+};
 use crate::signer::Facts;
 
 /// The version of the document's schema that this program writes.
 ///
-/// Version 2 added `capacity` and the response times of a search. What is
+/// Version 2 added `capacity` and the response times of a search, version 3
+/// `fleet`. What is
 /// added later raises it as well: an older program then says that it is too
 /// old, in place of stumbling over a field.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Everything that a run leaves behind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +67,9 @@ pub struct RunDocument {
     /// The search for the highest rate, if the run was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<SearchRecord>,
+    /// Who made the load and what is missing of it, if several machines did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetRecord>,
     /// What the embedded broker counted, by answer.
     pub broker: Option<BTreeMap<String, u64>>,
     /// Remarks about the conditions.

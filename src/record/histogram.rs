@@ -11,20 +11,22 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hdrhistogram::serialization::{Deserializer as HdrReader, Serializer, V2DeflateSerializer};
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::encoded::scan;
+
 /// The longest duration that is kept apart; longer ones count as this one.
 ///
 /// An hour is far beyond any request time-out. Ten times as much would cost a
 /// tenth more memory.
-const HIGHEST_NS: u64 = 3_600_000_000_000;
+pub(super) const HIGHEST_NS: u64 = 3_600_000_000_000;
 
 /// Three significant digits: errors of at most 0.1 %, 270 KB in memory.
-const DIGITS: u8 = 3;
+pub(super) const DIGITS: u8 = 3;
 
 /// A histogram of durations.
 #[derive(Clone, PartialEq)]
@@ -59,6 +61,20 @@ impl Histogram {
         self.0
             .add(&other.0)
             .expect("every histogram here has the same bounds");
+    }
+
+    /// Counts `count` durations of `ns` nanoseconds.
+    pub fn record_many(&mut self, ns: u64, count: u64) {
+        self.0.saturating_record_n(ns.clamp(1, HIGHEST_NS), count);
+    }
+
+    /// Adds the counts of a histogram in its written form.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decode`]; the beginning of the text may have been added.
+    pub fn add_written(&mut self, text: &str) -> Result<(), EncodingError> {
+        scan(text, |value, count| self.record_many(value, count))
     }
 
     /// Empties the histogram and keeps its memory.
@@ -142,24 +158,8 @@ impl Histogram {
     ///
     /// The text is not base64 of such a histogram, or its bounds differ.
     pub fn decode(text: &str) -> Result<Self, EncodingError> {
-        let bytes = STANDARD
-            .decode(text)
-            .map_err(|error| EncodingError(error.to_string()))?;
-        let read: hdrhistogram::Histogram<u64> = HdrReader::new()
-            .deserialize(&mut bytes.as_slice())
-            .map_err(|error| EncodingError(error.to_string()))?;
         let mut histogram = Self::new();
-        if read.sigfig() != DIGITS || read.low() != 1 {
-            return Err(EncodingError(format!(
-                "the histogram starts at {} and keeps {} digits, expected 1 and {DIGITS}",
-                read.low(),
-                read.sigfig()
-            )));
-        }
-        histogram
-            .0
-            .add(&read)
-            .map_err(|error| EncodingError(error.to_string()))?;
+        histogram.add_written(text)?;
         Ok(histogram)
     }
 }

@@ -8,6 +8,8 @@
 pub mod buckets;
 pub mod case;
 pub mod document;
+pub mod encoded;
+pub mod fleet;
 pub mod hgrm;
 pub mod histogram;
 pub mod host;
@@ -28,6 +30,7 @@ pub use self::document::{
     CpuTime, Gathered, Habits, Herds, KeyFacts, KeyHabit, Latencies, Phases, Refusal, RunDocument,
     Slice, StepRecord, TokenHabit, Tool,
 };
+pub use self::fleet::FleetRecord;
 pub use self::histogram::Histogram;
 pub use self::host::{Host, Quality};
 pub use self::library::Library;

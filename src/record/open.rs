@@ -162,6 +162,24 @@ impl Packed {
         )
     }
 
+    /// Takes a written form.
+    ///
+    /// # Errors
+    ///
+    /// It is no histogram of these bounds.
+    pub fn of_text(text: &str) -> Result<Self, EncodingError> {
+        if !text.is_empty() {
+            super::encoded::scan(text, |_, _| ())?;
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Returns the written form; an empty text if nothing was counted.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Was nothing counted?
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -178,6 +196,66 @@ impl Packed {
     }
 }
 
+/// How many parts [`Stages`] has.
+pub const PARTS: usize = 13;
+
+impl Stages {
+    /// Returns all parts, in the order of the fields.
+    #[must_use]
+    pub fn parts(&self) -> [&Packed; PARTS] {
+        [
+            &self.response,
+            &self.service,
+            &self.generator_lag,
+            &self.connection_wait,
+            &self.receive_lag,
+            &self.signing,
+            &self.signing_wait,
+            &self.dns,
+            &self.connect,
+            &self.tls,
+            &self.write,
+            &self.first_byte,
+            &self.body,
+        ]
+    }
+
+    /// Makes stages of parts in the order of [`Self::parts`].
+    #[must_use]
+    pub fn of_parts(parts: [Packed; PARTS]) -> Self {
+        let [
+            response,
+            service,
+            generator_lag,
+            connection_wait,
+            receive_lag,
+            signing,
+            signing_wait,
+            dns,
+            connect,
+            tls,
+            write,
+            first_byte,
+            body,
+        ] = parts;
+        Self {
+            response,
+            service,
+            generator_lag,
+            connection_wait,
+            receive_lag,
+            signing,
+            signing_wait,
+            dns,
+            connect,
+            tls,
+            write,
+            first_byte,
+            body,
+        }
+    }
+}
+
 impl fmt::Debug for Packed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.open().fmt(f)
@@ -186,11 +264,7 @@ impl fmt::Debug for Packed {
 
 impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if !text.is_empty() {
-            Histogram::decode(&text).map_err(|error: EncodingError| D::Error::custom(error))?;
-        }
-        Ok(Self(text))
+        Self::of_text(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
@@ -359,6 +433,8 @@ pub enum Culprit {
     GeneratorCpu,
     /// The way to the endpoint.
     Network,
+    /// Machines that were to take part in the load.
+    Fleet,
 }
 
 /// One reason to doubt a run.
@@ -429,6 +505,7 @@ impl fmt::Display for Culprit {
             Self::Signing => "signing",
             Self::GeneratorCpu => "the generator's processor time",
             Self::Network => "the network",
+            Self::Fleet => "the fleet",
         })
     }
 }

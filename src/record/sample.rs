@@ -53,6 +53,7 @@ pub(crate) fn document() -> RunDocument {
         signing: None,
         steps: vec![closed(), open()],
         capacity: Some(search()),
+        fleet: None,
         broker: None,
         warnings: vec![Warning::steal(0.02)],
     }

@@ -111,6 +111,7 @@ impl BenchRecord {
             signing: Some(self),
             steps: Vec::new(),
             capacity: None,
+            fleet: None,
             broker: None,
         }
     }

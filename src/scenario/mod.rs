@@ -7,6 +7,7 @@
 //! and returns the document; it does not print.
 
 mod habit_step;
+pub mod many;
 pub mod open;
 mod open_step;
 mod plan;

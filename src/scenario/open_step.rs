@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::plan::{Plan, StepPlan};
+use super::open::OpenLoadPlan;
+use super::plan::Plan;
 use super::rotation::{Rotation, rotating};
 use super::run_error::RunError;
-use super::runner::Event;
+use super::runner::{Event, key_facts};
 use super::stage::Stage;
 use crate::bench::BenchRecord;
 use crate::load::calibrate::calibrate;
@@ -17,9 +18,13 @@ use crate::load::open::{OpenMeasured, OpenPlan, run_open};
 use crate::load::population::Population;
 use crate::load::verdict::judge;
 use crate::record::{
-    Calibration, Habits, KeyHabit, OpenRecord, StepRecord, TokenHabit, Validity, Warning,
+    Calibration, Habits, KeyFacts, KeyHabit, OpenRecord, Soundness, StepRecord, TokenHabit,
+    Validity, Warning,
 };
 use crate::signer::Registry;
+
+/// The name of the only step of a load at a given rate.
+const STEP: &str = "open";
 
 /// A scenario whose endpoint is there and whose load has not begun.
 pub struct Prepared {
@@ -50,6 +55,12 @@ impl Prepared {
             population: Arc::new(population),
             signed_by,
         })
+    }
+
+    /// Returns what may be told of the first app's key.
+    #[must_use]
+    pub fn key_facts(&self, plan: &Plan) -> KeyFacts {
+        key_facts(&self.stage, plan)
     }
 
     /// Returns the endpoint.
@@ -86,9 +97,10 @@ pub(super) fn open_step(
         tell(Event::Calibrating);
         Some(calibrate(&engine, &population, open.calibrate.0, stop)?)
     };
-    let name = "open".to_owned();
-    tracing::info!(step = name, signed_by, "a step began");
-    tell(Event::StepBegan { name: name.clone() });
+    tracing::info!(step = STEP, signed_by, "a step began");
+    tell(Event::StepBegan {
+        name: STEP.to_owned(),
+    });
     let (measured, rotated) = rotating(rotation, || {
         run_open(
             &engine,
@@ -101,33 +113,28 @@ pub(super) fn open_step(
     })?;
     let measured = measured?;
     let was_stopped = measured.was_stopped;
-    let step = StepPlan {
-        name,
-        habits: Habits {
-            key: KeyHabit::Reuse,
-            token: TokenHabit::FetchPerCall,
-        },
-    };
-    let mut record = record(&step, &engine, measured, calibration);
+    let soundness = judge(&measured, calibration.as_ref());
+    let mut record = record(open, measured, calibration, soundness);
     if let Some(open) = &mut record.open {
         open.rotation = rotated;
     }
     Ok((record, was_stopped))
 }
 
-fn record(
-    step: &StepPlan,
-    engine: &OpenPlan,
+/// Makes the record of a load.
+pub(super) fn record(
+    plan: &OpenLoadPlan,
     measured: OpenMeasured,
     calibration: Option<Calibration>,
+    soundness: Soundness,
 ) -> StepRecord {
-    let soundness = judge(&measured, calibration.as_ref());
+    let transport = plan.connecting.transport.unwrap_or_default();
     let open = OpenRecord {
-        transport: serde_json::to_value(engine.transport)
+        transport: serde_json::to_value(transport)
             .ok()
             .and_then(|value| value.as_str().map(str::to_owned))
             .unwrap_or_default(),
-        connections: engine.connections,
+        connections: plan.connections,
         accounts: measured.accounts,
         offered_per_s: measured.offered_per_s,
         sent_per_s: measured.sent_per_s,
@@ -144,10 +151,13 @@ fn record(
         soundness,
     };
     StepRecord {
-        name: step.name.clone(),
-        habits: step.habits,
-        workers: engine.connections,
-        threads: engine.threads,
+        name: STEP.to_owned(),
+        habits: Habits {
+            key: KeyHabit::Reuse,
+            token: TokenHabit::FetchPerCall,
+        },
+        workers: plan.connections,
+        threads: plan.threads,
         phases: measured.phases,
         outcomes: open.counts(),
         assertions_signed: open.signing.signed,

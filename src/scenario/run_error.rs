@@ -4,7 +4,7 @@ use crate::bench::BenchError;
 use crate::broker::BrokerError;
 use crate::broker::registry::RegistryError;
 use crate::credential::generate::GenerateError;
-use crate::credential::{ContainerError, CredentialError};
+use crate::credential::{ContainerError, CredentialError, FileError};
 use crate::load::LoadError;
 use crate::load::caller::CallerError;
 use crate::load::open::OpenError;
@@ -28,6 +28,12 @@ pub enum RunError {
     /// The key cannot be opened.
     #[error("the key cannot be opened")]
     Key(#[from] ContainerError),
+    /// A generated app cannot be written.
+    #[error("the generated app cannot be written")]
+    WriteApp(#[source] FileError),
+    /// The broker's certificate cannot be written.
+    #[error("the broker's certificate cannot be written")]
+    WriteCertificate(#[source] std::io::Error),
     /// Several apps, and none of them.
     #[error("there is no app, expected at least one credentials.app")]
     NoApp,

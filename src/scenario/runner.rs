@@ -179,6 +179,7 @@ pub fn run(
         signing,
         steps,
         capacity: None,
+        fleet: None,
         broker,
         warnings,
     })

@@ -69,6 +69,7 @@ impl SearchWatch {
             signing: None,
             steps: Vec::new(),
             capacity: Some(found),
+            fleet: None,
             broker: stage.finish(),
             warnings,
         })

@@ -133,11 +133,16 @@ impl Stage {
             token_field: self.profile.response.token.clone(),
             ..plan
         };
-        let own = self.broker.as_ref().and_then(Broker::certificate_pem);
+        let own = self.certificate_pem();
         if let (Some(own), None) = (own, &engine.tls.trusted_pem) {
             engine.tls.trusted_pem = Some(own.as_bytes().to_vec());
         }
         engine
+    }
+
+    /// Returns the certificate of an embedded broker that speaks TLS.
+    pub fn certificate_pem(&self) -> Option<&str> {
+        self.broker.as_ref().and_then(Broker::certificate_pem)
     }
 
     pub fn broker_threads(&self) -> &[i32] {

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 5] = [
         "record",
         "stats",
     ],
-    &["scenario", "bench", "token", "broker", "load"],
+    &["scenario", "bench", "token", "broker", "load", "fleet"],
     &["gate", "capacity"],
     &["report", "live", "cli"],
 ];

@@ -8,6 +8,7 @@ mod batch;
 mod bench;
 mod broker;
 mod credentials;
+mod files;
 mod floors;
 mod gate;
 mod keys;

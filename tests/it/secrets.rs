@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use base64::Engine;
@@ -10,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use mintmark::credential::AppConfig;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::files::files;
 use crate::live::ask;
 use crate::stage::{USER, broker_for, generated_app, mintmark, program, text};
 
@@ -75,19 +75,6 @@ fn assert_clean(what: &str, haystack: &[u8], canaries: &[(String, Vec<u8>)]) {
             "{what} holds the {name}"
         );
     }
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
 }
 
 #[test]

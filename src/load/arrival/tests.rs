@@ -97,10 +97,12 @@ fn a_trace_is_replayed_as_it_was_recorded() {
         [
             Start {
                 index: 1,
+                nth: 0,
                 due_ns: 5
             },
             Start {
                 index: 3,
+                nth: 1,
                 due_ns: 90
             }
         ]
@@ -122,8 +124,11 @@ proptest! {
     ) {
         let spacing = if even { Spacing::Even } else { Spacing::Poisson };
         let arrival = drawn(Rate::ramp(from, to, Duration::from_secs(2)), spacing);
-        let whole: Vec<_> = arrival.starts(0, 1).collect();
-        let mut merged: Vec<_> = (0..threads).flat_map(|own| arrival.starts(own, threads)).collect();
+        let plain = |start: Start| Start { nth: 0, ..start };
+        let whole: Vec<_> = arrival.starts(0, 1).map(plain).collect();
+        let mut merged: Vec<_> = (0..threads)
+            .flat_map(|own| arrival.starts(own, threads).map(plain))
+            .collect();
         merged.sort_by_key(|start| start.index);
         prop_assert_eq!(&whole, &merged);
         prop_assert!(whole.windows(2).all(|pair| pair[0].due_ns <= pair[1].due_ns));

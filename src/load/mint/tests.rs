@@ -42,7 +42,7 @@ async fn every_mode_signs_each_start_for_its_own_moment_and_subject() {
             for start in starts {
                 let made = match source.take(&start, origin_ns, &population) {
                     Some(made) => made,
-                    None => source.wait(start.index).await,
+                    None => source.wait(&start).await,
                 };
                 assert_eq!(made.index, start.index);
                 let claims = claims(&made);

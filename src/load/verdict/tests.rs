@@ -38,6 +38,8 @@ fn run(response: &Histogram, lag: &Histogram) -> OpenMeasured {
             target: 1.0,
             ..Blame::default()
         },
+        blamed_ns: 0,
+        began_late_ns: 0,
         opened: ConnectionFacts::default(),
         signing: SigningFacts::default(),
         retries: None,
@@ -128,6 +130,12 @@ fn each_disturbance_has_its_finding_and_its_culprit() {
         "signing-late",
         suspect,
         Culprit::Signing,
+    );
+    check(
+        &|m| m.blame.generator = 0.6,
+        "generator-share",
+        suspect,
+        cpu,
     );
     check(
         &|m| m.outcomes[0].outcome = "no_port".into(),

@@ -1,0 +1,505 @@
+//! What does an agent do from joining to its end?
+//!
+//! It waits for a run, prepares everything that takes time, compares its clock
+//! with the coordinator's, takes a place, and begins when that was agreed. The
+//! load is the engine of a single machine with a share of the starts; what it
+//! measures goes to the [`Reporter`]. An agent that does not fit the run says
+//! why and stays away.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::bus::{Access, Bus};
+use super::clock_offset::{ClockOffset, Reading, Sample};
+use super::coverage::Schedule;
+use super::message::{
+    Beat, Begin, Card, Dealing, Leader, PROTOCOL, Refusal, Sender, Slice, Spec, State, Totals,
+};
+use super::reporter::{FromLoad, Reporter};
+use super::{FleetError, draw_name, hex_of, host_name, key};
+use crate::assertion::jti;
+use crate::error::Chain;
+use crate::load::calibrate::calibrate;
+use crate::load::observe::Told;
+use crate::load::open::{OpenMeasured, OpenPlan, run_open};
+use crate::load::pacer::{now_ns, wall_ns};
+use crate::load::population::Population;
+use crate::load::share::{Dealt, Share, part_of};
+use crate::load::verdict::judge;
+use crate::record::Calibration;
+use crate::scenario::{Plan, Prepared};
+use crate::signer::Job;
+
+/// The pause between two looks at a key that is waited for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Questions about the time; the shortest way of so many is near the shortest
+/// that there is.
+const CLOCK_QUESTIONS: usize = 20;
+
+/// For how long signing is measured.
+const SIGNING: Duration = Duration::from_millis(100);
+
+/// How an agent takes part.
+#[derive(Clone, Debug)]
+pub struct AgentPlan {
+    /// How the server is reached.
+    pub access: Access,
+    /// The only place that it takes; the first free one if not given.
+    pub slot: Option<usize>,
+    /// How long it waits for a run, and for a run's beginning.
+    pub patience: Duration,
+    /// How long it keeps what it measured after the end.
+    pub keep_for: Duration,
+}
+
+/// What an agent is at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It waits for a run.
+    Waiting,
+    /// It prepares the load of a run.
+    Preparing(String),
+    /// It has a place and waits for the beginning.
+    Ready(usize),
+    /// Its load has begun.
+    Running,
+    /// The coordinator has a result.
+    Done,
+}
+
+/// Takes part in one run, or until `stop` is set.
+///
+/// # Errors
+///
+/// There was no run, it does not fit this machine, or the coordinator came to
+/// no result.
+pub fn take_part(
+    plan: &AgentPlan,
+    stop: &Arc<AtomicBool>,
+    tell: &mut dyn FnMut(Step),
+) -> Result<(), FleetError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(FleetError::Thread)?
+        .block_on(life(plan, stop, tell))
+}
+
+async fn life(
+    plan: &AgentPlan,
+    stop: &Arc<AtomicBool>,
+    tell: &mut dyn FnMut(Step),
+) -> Result<(), FleetError> {
+    let bus = Bus::connect(&plan.access, "agent").await?;
+    tell(Step::Waiting);
+    let spec = wait_for_run(&bus, plan, stop).await?;
+    tell(Step::Preparing(spec.run.clone()));
+    let incarnation = draw_name();
+    let ready = match check(&spec) {
+        Ok(()) => prepare(&spec, stop).await,
+        Err(error) => Err(error),
+    };
+    let ready = match ready {
+        Ok(ready) => ready,
+        Err(error) => {
+            let refusal = Refusal {
+                host: host_name(),
+                why: Chain(&error).to_string(),
+            };
+            // The coordinator is told if it can be; the own error says it too.
+            bus.tell("refused", &spec.run, &refusal).await;
+            bus.flush().await;
+            return Err(error);
+        }
+    };
+    let clock = compare_clocks(&bus, &spec.run).await?;
+    let slot = join(&bus, plan, &spec, &ready, &clock, &incarnation).await?;
+    tell(Step::Ready(slot));
+    let of = Sender {
+        run: spec.run.clone(),
+        slot,
+        incarnation,
+    };
+    let begin = wait_for_beginning(&bus, plan, &of, stop).await?;
+    tell(Step::Running);
+    let (to_reporter, from_load) = unbounded_channel();
+    let load = load_thread(&spec, ready, slot, &begin, &clock, stop, to_reporter)?;
+    let reporter = Reporter::new(&bus, of, stop, plan.keep_for);
+    let told = reporter.report(from_load).await;
+    stop.store(true, Ordering::Relaxed);
+    load.join().map_err(|_| FleetError::Panic)?;
+    told?;
+    tell(Step::Done);
+    Ok(())
+}
+
+/// Looks for a key until it is there.
+async fn wait_for<T: DeserializeOwned>(
+    bus: &Bus,
+    key: &str,
+    until: Instant,
+    stop: &AtomicBool,
+    is_it: impl Fn(&T) -> bool,
+) -> Result<Option<T>, FleetError> {
+    loop {
+        // A server that does not answer, or has no bucket yet, is asked again.
+        if let Ok(Some((value, _))) = bus.get(key).await
+            && is_it(&value)
+        {
+            return Ok(Some(value));
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(FleetError::Stopped);
+        }
+        if Instant::now() >= until {
+            return Ok(None);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn wait_for_run(bus: &Bus, plan: &AgentPlan, stop: &AtomicBool) -> Result<Spec, FleetError> {
+    let none = || FleetError::NoRun {
+        fleet: plan.access.fleet.clone(),
+        waited: plan.patience,
+    };
+    let until = Instant::now() + plan.patience;
+    loop {
+        let leader: Leader = wait_for(bus, key::LEADER, until, stop, |leader: &Leader| {
+            !leader.is_over
+        })
+        .await?
+        .ok_or_else(none)?;
+        // A run whose coordinator has died stands still. One that has begun is
+        // not to be joined any more.
+        let has_begun = bus.get::<Begin>(&key::begin(&leader.run)).await;
+        if !matches!(has_begun, Ok(Some(_)))
+            && let Some((spec, _)) = bus.get::<Spec>(&key::spec(&leader.run)).await?
+        {
+            return Ok(spec);
+        }
+        if Instant::now() >= until {
+            return Err(none());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Does this machine fit the run?
+fn check(spec: &Spec) -> Result<(), FleetError> {
+    let own = env!("CARGO_PKG_VERSION");
+    if spec.version != own || spec.protocol != PROTOCOL {
+        return Err(FleetError::Version {
+            theirs: format!("{} (protocol {})", spec.version, spec.protocol),
+            own: format!("{own} (protocol {PROTOCOL})"),
+        });
+    }
+    for file in &spec.files {
+        if digest_of(&file.path)? != file.sha256 {
+            return Err(FleetError::OtherFile {
+                path: file.path.clone(),
+                expected: file.sha256.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Returns the SHA-256 of a file in hexadecimal.
+pub(super) fn digest_of(path: &str) -> Result<String, FleetError> {
+    let bytes = std::fs::read(Path::new(path)).map_err(|source| FleetError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(hex_of(&Sha256::digest(bytes)))
+}
+
+/// A load that is ready to begin.
+struct Ready {
+    plan: Plan,
+    prepared: Prepared,
+    calibration: Option<Calibration>,
+    signs_per_s: f64,
+}
+
+/// Opens the keys and measures the machine, on a thread that may block.
+async fn prepare(spec: &Spec, stop: &Arc<AtomicBool>) -> Result<Ready, FleetError> {
+    let (scenario, stop) = (spec.scenario.clone(), Arc::clone(stop));
+    tokio::task::spawn_blocking(move || {
+        let plan = scenario.plan()?;
+        let prepared = Prepared::set(&plan, &mut |_| ())?;
+        let budget = plan.load.open.as_ref().map(|open| open.calibrate.0);
+        let calibration = match budget.filter(|budget| !budget.is_zero()) {
+            Some(budget) => {
+                let found = calibrate(&prepared.engine, &prepared.population, budget, &stop);
+                Some(found.map_err(crate::scenario::RunError::from)?)
+            }
+            None => None,
+        };
+        Ok(Ready {
+            signs_per_s: signing_rate(&prepared.population),
+            plan,
+            prepared,
+            calibration,
+        })
+    })
+    .await
+    .map_err(|_| FleetError::Panic)?
+}
+
+/// Measures how often this thread signs within a second.
+fn signing_rate(population: &Population) -> f64 {
+    let signer = &population.members()[0].signer;
+    let width = signer.batch_width().max(1);
+    let mut signatures = vec![vec![0; signer.signature_len()]; width];
+    let begun = Instant::now();
+    let mut signed = 0_u32;
+    while begun.elapsed() < SIGNING {
+        let mut jobs: Vec<Job<'_>> = signatures
+            .iter_mut()
+            .map(|signature| Job {
+                message: b"how many of these within a second?",
+                signature,
+            })
+            .collect();
+        if signer.sign_batch(&mut jobs).is_err() {
+            return 0.0;
+        }
+        signed += u32::try_from(width).unwrap_or(1);
+    }
+    f64::from(signed) / begun.elapsed().as_secs_f64()
+}
+
+/// Compares the own clocks with the coordinator's.
+///
+/// # Errors
+///
+/// The coordinator does not answer.
+pub async fn compare_clocks(bus: &Bus, run: &str) -> Result<ClockOffset, FleetError> {
+    let mut samples = Vec::new();
+    for _ in 0..CLOCK_QUESTIONS {
+        let asked_ns = now_ns();
+        if let Ok(other) = bus.ask::<Reading>("clock", run).await {
+            samples.push(Sample {
+                asked_ns,
+                other,
+                answered: read_clocks(),
+            });
+        } else if samples.is_empty() {
+            // Nobody listens yet, or no more.
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    ClockOffset::of(&samples).ok_or_else(|| FleetError::NoClock {
+        run: run.to_owned(),
+    })
+}
+
+/// Reads the clocks of this machine.
+#[must_use]
+pub fn read_clocks() -> Reading {
+    Reading {
+        monotonic_ns: now_ns(),
+        wall_ns: wall_ns(),
+    }
+}
+
+/// Takes a place in the run.
+async fn join(
+    bus: &Bus,
+    plan: &AgentPlan,
+    spec: &Spec,
+    ready: &Ready,
+    clock: &ClockOffset,
+    incarnation: &str,
+) -> Result<usize, FleetError> {
+    let card = Card {
+        protocol: PROTOCOL,
+        incarnation: incarnation.to_owned(),
+        host: host_name(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cpus: thread::available_parallelism().map_or(1, usize::from),
+        signs_per_s: ready.signs_per_s,
+        wall_offset_ns: clock.wall_ns,
+        clock_bound_ns: clock.bound_ns,
+        jti_space: jti::space(),
+        key: ready.prepared.key_facts(&ready.plan),
+        signed_by: ready.prepared.signed_by.clone(),
+    };
+    take_place(bus, spec, plan.slot, &card).await
+}
+
+/// Writes a card into the first free place, or into the one that is wanted.
+///
+/// # Errors
+///
+/// There is none, or the server does not answer.
+pub async fn take_place(
+    bus: &Bus,
+    spec: &Spec,
+    wanted: Option<usize>,
+    card: &Card,
+) -> Result<usize, FleetError> {
+    let slots = match wanted {
+        Some(slot) => slot..slot + 1,
+        None => 0..spec.agents,
+    };
+    for slot in slots.filter(|slot| *slot < spec.agents) {
+        if bus.create(&key::card(&spec.run, slot), card).await? {
+            return Ok(slot);
+        }
+    }
+    Err(FleetError::Full {
+        run: spec.run.clone(),
+        agents: spec.agents,
+    })
+}
+
+/// Waits for the beginning, and shows meanwhile that the agent is alive.
+async fn wait_for_beginning(
+    bus: &Bus,
+    plan: &AgentPlan,
+    of: &Sender,
+    stop: &AtomicBool,
+) -> Result<Begin, FleetError> {
+    let mut hints = bus.listen("hint", &of.run).await?;
+    let until = Instant::now() + plan.patience;
+    let beat = Beat {
+        run: of.run.clone(),
+        slot: of.slot,
+        incarnation: of.incarnation.clone(),
+        state: State::Ready,
+        elapsed_ns: 0,
+        answered: 0,
+        failed: 0,
+        waiting: 0,
+    };
+    loop {
+        bus.tell("beat", &of.run, &beat).await;
+        let next = Instant::now() + LOOK;
+        let found = wait_for(bus, &key::begin(&of.run), next, stop, |_: &Begin| true).await?;
+        if let Some(begin) = found {
+            return Ok(begin);
+        }
+        if let Ok(Some((leader, _))) = bus.get::<Leader>(key::LEADER).await
+            && (leader.run != of.run || leader.is_over)
+        {
+            return Err(FleetError::NoBeginning {
+                run: of.run.clone(),
+                waited: plan.patience,
+            });
+        }
+        if Instant::now() >= until {
+            return Err(FleetError::NoBeginning {
+                run: of.run.clone(),
+                waited: plan.patience,
+            });
+        }
+        let _ = tokio::time::timeout(LOOK, hints.next()).await;
+    }
+}
+
+/// Makes the share of an agent; one by subject takes the population.
+#[must_use]
+pub fn share_of(
+    begin: &Begin,
+    slot: usize,
+    seed: u64,
+    population: Option<&Arc<Population>>,
+) -> Option<Share> {
+    let dealt = match begin.dealt {
+        Dealing::InTurns => Dealt::InTurns,
+        Dealing::ByLot => Dealt::ByLot(seed),
+        Dealing::BySubject => Dealt::BySubject(Arc::clone(population?)),
+    };
+    Some(Share::new(slot, &begin.weights, dealt))
+}
+
+/// Starts the thread of the load.
+fn load_thread(
+    spec: &Spec,
+    ready: Ready,
+    slot: usize,
+    begin: &Begin,
+    clock: &ClockOffset,
+    stop: &Arc<AtomicBool>,
+    tell: UnboundedSender<FromLoad>,
+) -> Result<thread::JoinHandle<()>, FleetError> {
+    let population = Arc::clone(&ready.prepared.population);
+    let schedule = Schedule {
+        population: Some(Arc::clone(&population)),
+        ..Schedule::of(&ready.plan)?
+    };
+    let connections = part_of(ready.prepared.engine.connections, slot, spec.agents);
+    let engine = OpenPlan {
+        share: share_of(begin, slot, schedule.seed, schedule.population.as_ref())
+            .expect("the population is there"),
+        begins_ns: Some(clock.own_ns(begin.at_ns)),
+        threads: ready.prepared.engine.threads.min(connections),
+        connections,
+        ..ready.prepared.engine.clone()
+    };
+    let begin = begin.clone();
+    let stop = Arc::clone(stop);
+    thread::Builder::new()
+        .name("agent-load".into())
+        .spawn(move || {
+            let measured = run_open(
+                &engine,
+                ready.prepared.url(),
+                &population,
+                &[],
+                &stop,
+                |told| {
+                    // Without its reporter the agent has ended.
+                    let _ = tell.send(match told {
+                        Told::Progress(progress) => FromLoad::Progress(progress),
+                        Told::Slice(passed) => FromLoad::Slice(Slice::of(&passed)),
+                    });
+                },
+            );
+            let ended = match measured {
+                Ok(measured) => Ok(Totals {
+                    planned: (begin.dealt == Dealing::BySubject)
+                        .then(|| schedule.planned(&begin))
+                        .flatten(),
+                    ..totals(measured, ready.calibration)
+                }),
+                Err(error) => Err(Chain(&error).to_string()),
+            };
+            let _ = tell.send(FromLoad::Ended(Box::new(ended)));
+        })
+        .map_err(FleetError::Thread)
+}
+
+/// Writes down what a load measured in the whole.
+fn totals(measured: OpenMeasured, calibration: Option<Calibration>) -> Totals {
+    Totals {
+        soundness: judge(&measured, calibration.as_ref()),
+        calibration,
+        phases: measured.phases,
+        scheduled: measured.accounts.scheduled,
+        outcomes: measured.outcomes.iter().map(Into::into).collect(),
+        blame: measured.blame,
+        blamed_ns: measured.blamed_ns,
+        sent_per_s: measured.sent_per_s,
+        opened: measured.opened,
+        signing: measured.signing,
+        retries: measured.retries,
+        cache: measured.cache,
+        health: measured.health,
+        cpu: measured.cpu,
+        began_late_ns: measured.began_late_ns,
+        was_stopped: measured.was_stopped,
+        planned: None,
+    }
+}

@@ -1,0 +1,610 @@
+//! What does a coordinator do from laying a run down to its result?
+//!
+//! It leads the fleet alone, gathers agents, agrees on a beginning, and counts
+//! what they tell until each has come to its end or is lost. It keeps nothing
+//! that cannot be read again: a coordinator that takes over finds what was
+//! laid down in the bucket, and reads the frames from the first one on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use tokio::runtime::Runtime;
+
+use super::agent::{digest_of, read_clocks};
+use super::bus::{Access, Bus};
+use super::coverage::{Ended, Outcome, Schedule, settle};
+use super::gathering::Watching;
+use super::ledger::Ledger;
+use super::message::{Begin, Card, Dealing, Done, FileDigest, Leader, PROTOCOL, Refusal, Spec};
+use super::roster::{Progress, Roster};
+use super::{FleetError, draw_name, host_name, key};
+use crate::load::arrival::Spacing;
+use crate::load::assertions::Mode;
+use crate::load::open::Model;
+use crate::load::pacer::now_ns;
+use crate::record::KeyFacts;
+use crate::scenario::many::shared_files;
+use crate::scenario::open::RatePlan;
+use crate::scenario::{Plan, Scenario};
+
+/// How long a leader's beat may stay the same before it counts as dead.
+const LEADER_SILENCE: Duration = Duration::from_secs(4);
+
+/// The time between the agreement on a beginning and the beginning. Agents
+/// look every tenth of a second, and open their connections meanwhile.
+const LEAD_TIME: Duration = Duration::from_millis(1_500);
+
+/// The pause between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How a fleet is led.
+#[derive(Clone, Debug)]
+pub struct FleetPlan {
+    /// How the server is reached.
+    pub access: Access,
+    /// How many agents there are to be.
+    pub agents: usize,
+    /// How large their shares are.
+    pub weights: Weights,
+    /// How long to wait for them.
+    pub patience: Duration,
+    /// After which silence an agent counts as lost.
+    pub lost_after: Duration,
+    /// The room for frames at the server, in bytes.
+    pub most_bytes: i64,
+    /// On how many servers everything is kept.
+    pub replicas: usize,
+    /// Forget a run that was left without a result.
+    pub discards: bool,
+}
+
+/// How large the shares of agents are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// Equal.
+    #[default]
+    Equal,
+    /// By the rates at which they sign, with all of their processors.
+    Measured,
+}
+
+/// What happens in a fleet.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An agent has taken a place.
+    Joined {
+        /// Its place.
+        slot: usize,
+        /// Its machine.
+        host: String,
+        /// How many have.
+        joined: usize,
+    },
+    /// An agent stays away.
+    Refused(String),
+    /// The beginning was agreed on.
+    Begins(Duration),
+    /// The run goes on.
+    Progress(Live),
+    /// An agent has fallen silent.
+    Lost(usize),
+    /// An agent that had fallen silent is back.
+    Returned(usize),
+    /// An agent has told its end.
+    Ended(usize),
+    /// What the server does not do, as far as it is new.
+    Trouble(String),
+}
+
+/// A look at a fleet that runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Live {
+    /// What agents say.
+    pub progress: Progress,
+    /// Answered requests per second since the last look.
+    pub answered_per_s: f64,
+    /// The median response time so far.
+    pub p50: Option<Duration>,
+    /// The 99th percentile of response times so far.
+    pub p99: Option<Duration>,
+    /// Messages that were merged so far.
+    pub merged: u64,
+}
+
+/// A run that was led to its end.
+pub struct Led {
+    /// The run's own name.
+    pub run: String,
+    /// The scenario as the agents had it.
+    pub scenario: Scenario,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// The key.
+    pub key: KeyFacts,
+    /// The backend that signed.
+    pub signed_by: String,
+}
+
+/// Leads a fleet.
+pub struct Coordinator {
+    runtime: Runtime,
+    bus: Bus,
+    plan: FleetPlan,
+}
+
+/// A run that is led: what was laid down for it, and the proof of the lead.
+pub(super) struct Lead {
+    pub spec: Spec,
+    pub begin: Option<Begin>,
+    pub leader: Leader,
+    pub revision: u64,
+}
+
+impl Coordinator {
+    /// Connects to the server.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be reached, or does not let this program in.
+    pub fn connect(plan: FleetPlan) -> Result<Self, FleetError> {
+        // A second thread answers for the clock while the first one adds up.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("fleet")
+            .enable_all()
+            .build()
+            .map_err(FleetError::Thread)?;
+        let bus = runtime.block_on(async {
+            let bus = Bus::connect(&plan.access, "coordinator").await?;
+            bus.prepare(plan.most_bytes, plan.replicas).await?;
+            Ok::<_, FleetError>(bus)
+        })?;
+        Ok(Self { runtime, bus, plan })
+    }
+
+    /// Leads a new run to its end. What agents told is kept until
+    /// [`Self::done`].
+    ///
+    /// # Errors
+    ///
+    /// Another coordinator leads the fleet, the scenario cannot be shared out,
+    /// or too few agents joined.
+    pub fn lead(
+        &self,
+        scenario: &Scenario,
+        run: &str,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Led, FleetError> {
+        let plan = scenario.plan()?;
+        check(&plan)?;
+        self.runtime.block_on(async {
+            let (leader, revision) = self.take_lead(run, false).await?;
+            self.bus.forget_frames().await?;
+            let spec = Spec {
+                protocol: PROTOCOL,
+                run: run.to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                agents: self.plan.agents,
+                scenario: scenario.clone(),
+                files: shared_files(scenario)
+                    .into_iter()
+                    .map(|path| {
+                        let path = path.display().to_string();
+                        let sha256 = digest_of(&path)?;
+                        Ok(FileDigest { path, sha256 })
+                    })
+                    .collect::<Result<_, FleetError>>()?,
+            };
+            self.bus.put(&key::spec(run), &spec).await?;
+            let lead = Lead {
+                spec,
+                begin: None,
+                leader,
+                revision,
+            };
+            self.to_the_end(lead, &plan, stop, tell).await
+        })
+    }
+
+    /// Takes over a run that was left without a result, and leads it to its
+    /// end.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or its coordinator is alive.
+    pub fn resume(
+        &self,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Led, FleetError> {
+        self.runtime.block_on(async {
+            let (leader, revision) = self.take_lead("", true).await?;
+            let run = leader.run.clone();
+            let nothing = || FleetError::NothingToResume {
+                fleet: self.plan.access.fleet.clone(),
+            };
+            let (spec, _) = self
+                .bus
+                .get::<Spec>(&key::spec(&run))
+                .await?
+                .ok_or_else(nothing)?;
+            let begin = self.bus.get::<Begin>(&key::begin(&run)).await?;
+            let plan = spec.scenario.plan()?;
+            let lead = Lead {
+                spec,
+                begin: begin.map(|(begin, _)| begin),
+                leader,
+                revision,
+            };
+            self.to_the_end(lead, &plan, stop, tell).await
+        })
+    }
+
+    /// Says that there is a result: agents need keep nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// The server does not take it.
+    pub fn done(&self, run: &str) -> Result<(), FleetError> {
+        self.runtime.block_on(async {
+            self.bus
+                .put(&key::done(run), &Done { protocol: PROTOCOL })
+                .await?;
+            self.bus.tell("hint", run, &()).await;
+            self.give_up_lead(run).await
+        })
+    }
+
+    async fn give_up_lead(&self, run: &str) -> Result<(), FleetError> {
+        if let Some((leader, revision)) = self.bus.get::<Leader>(key::LEADER).await?
+            && leader.run == run
+        {
+            let over = Leader {
+                is_over: true,
+                ..leader
+            };
+            self.bus.replace(key::LEADER, &over, revision).await?;
+        }
+        Ok(())
+    }
+
+    /// Becomes the only leader of the fleet.
+    async fn take_lead(&self, run: &str, resumes: bool) -> Result<(Leader, u64), FleetError> {
+        let fleet = || self.plan.access.fleet.clone();
+        let mut leader = Leader {
+            protocol: PROTOCOL,
+            run: run.to_owned(),
+            coordinator: draw_name(),
+            host: host_name(),
+            beat: 0,
+            takeovers: 0,
+            is_over: false,
+        };
+        let before = self.bus.get::<Leader>(key::LEADER).await?;
+        let revision = match before {
+            None if resumes => return Err(FleetError::NothingToResume { fleet: fleet() }),
+            Some((before, _)) if resumes && before.is_over => {
+                return Err(FleetError::NothingToResume { fleet: fleet() });
+            }
+            None => 0,
+            Some((before, revision)) if before.is_over => revision,
+            Some((before, revision)) => {
+                let led = || FleetError::Led {
+                    fleet: fleet(),
+                    host: before.host.clone(),
+                    run: before.run.clone(),
+                };
+                let until = Instant::now() + LEADER_SILENCE;
+                while Instant::now() < until {
+                    tokio::time::sleep(LOOK).await;
+                    let now = self.bus.get::<Leader>(key::LEADER).await?;
+                    if now.is_some_and(|(_, now)| now != revision) {
+                        return Err(led());
+                    }
+                }
+                if resumes {
+                    leader.run.clone_from(&before.run);
+                    leader.takeovers = before.takeovers + 1;
+                } else if !self.plan.discards {
+                    return Err(FleetError::Unfinished { run: before.run });
+                }
+                revision
+            }
+        };
+        match self.bus.replace(key::LEADER, &leader, revision).await? {
+            Some(revision) => Ok((leader, revision)),
+            None => Err(FleetError::Led {
+                fleet: fleet(),
+                host: "another machine".into(),
+                run: "a run that has just begun".into(),
+            }),
+        }
+    }
+
+    async fn to_the_end(
+        &self,
+        mut lead: Lead,
+        plan: &Plan,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Led, FleetError> {
+        let run = lead.spec.run.clone();
+        let clock = tokio::spawn(answer_for_the_clock(self.bus.clone(), run.clone()));
+        let led = self.gather_and_count(&mut lead, plan, stop, tell).await;
+        clock.abort();
+        if led.is_err() && lead.begin.is_none() {
+            // Nobody has begun: agents that wait need not do so any longer.
+            let _ = self.give_up_lead(&run).await;
+        }
+        led
+    }
+
+    async fn gather_and_count(
+        &self,
+        lead: &mut Lead,
+        plan: &Plan,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Led, FleetError> {
+        let mut roster = Roster::new(lead.spec.agents, self.plan.lost_after);
+        let refused = self.gather(lead, &mut roster, stop, tell).await?;
+        let begin = match &lead.begin {
+            Some(begin) => begin.clone(),
+            None => self.agree(lead, &roster, plan, tell).await?,
+        };
+        lead.begin = Some(begin.clone());
+        let schedule = Schedule::of(plan)?;
+        let mut ledger = Ledger::new(
+            &lead.spec.run,
+            lead.spec.agents,
+            u64::try_from(schedule.slice.as_nanos()).unwrap_or(u64::MAX),
+            u64::try_from(schedule.measure.as_nanos()).unwrap_or(u64::MAX),
+        );
+        for (slot, place) in roster.places().iter().enumerate() {
+            if let Some(place) = place {
+                ledger.expect(slot, &place.card.incarnation);
+            }
+        }
+        let watching = Watching {
+            bus: &self.bus,
+            lead,
+            roster: &mut roster,
+            ledger: &mut ledger,
+            planned: plan.load.warm_up.0 + plan.load.measure.0 + plan.load.drain.0,
+        };
+        watching.to_the_end(stop, tell).await?;
+        let first = roster.places().iter().flatten().next();
+        let (key, signed_by) = first
+            .map(|place| (place.card.key.clone(), place.card.signed_by.clone()))
+            .ok_or(FleetError::Stopped)?;
+        let outcome = settle(
+            ledger,
+            Ended {
+                schedule: &schedule,
+                begin: &begin,
+                roster: &roster,
+                takeovers: lead.leader.takeovers,
+                refused,
+            },
+        );
+        Ok(Led {
+            run: lead.spec.run.clone(),
+            scenario: lead.spec.scenario.clone(),
+            outcome,
+            key,
+            signed_by,
+        })
+    }
+
+    /// Waits until all places are taken; at a run that has begun, reads who
+    /// had them.
+    async fn gather(
+        &self,
+        lead: &mut Lead,
+        roster: &mut Roster,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Vec<String>, FleetError> {
+        let run = lead.spec.run.clone();
+        let wanted = lead.spec.agents;
+        let mut refused = Vec::new();
+        let mut beats = self.bus.listen("refused", &run).await?;
+        let until = Instant::now() + self.plan.patience;
+        let mut renewed = Instant::now();
+        loop {
+            for slot in 0..wanted {
+                let is_free = roster.places()[slot].is_none();
+                if is_free
+                    && let Some((card, _)) = self.bus.get::<Card>(&key::card(&run, slot)).await?
+                {
+                    let host = card.host.clone();
+                    roster.admit(slot, card);
+                    let joined = roster.joined();
+                    tell(Event::Joined { slot, host, joined });
+                }
+            }
+            while let Ok(Some(message)) =
+                tokio::time::timeout(Duration::from_millis(1), beats.next()).await
+            {
+                if let Ok(refusal) = super::message::of_json::<Refusal>(&message.payload) {
+                    let refusal = format!("{}: {}", refusal.host, refusal.why);
+                    tell(Event::Refused(refusal.clone()));
+                    refused.push(refusal);
+                }
+            }
+            if roster.joined() == wanted || lead.begin.is_some() {
+                break;
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Err(FleetError::Stopped);
+            }
+            if Instant::now() >= until {
+                return Err(FleetError::TooFew {
+                    joined: roster.joined(),
+                    wanted,
+                    waited: self.plan.patience,
+                    refused,
+                });
+            }
+            if renewed.elapsed() > Duration::from_secs(1) {
+                renewed = Instant::now();
+                renew(&self.bus, lead).await?;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        match roster.unlike() {
+            Some((first, second, why)) => Err(FleetError::Unlike { first, second, why }),
+            None => Ok(refused),
+        }
+    }
+
+    /// Says when and how the run begins.
+    async fn agree(
+        &self,
+        lead: &mut Lead,
+        roster: &Roster,
+        plan: &Plan,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Begin, FleetError> {
+        let weights = roster
+            .places()
+            .iter()
+            .flatten()
+            .map(|place| match self.plan.weights {
+                Weights::Equal => 1.0,
+                Weights::Measured => place.card.signs_per_s * place.card.cpus as f64,
+            })
+            .collect();
+        let begin = Begin {
+            at_ns: now_ns() + u64::try_from(LEAD_TIME.as_nanos()).unwrap_or(u64::MAX),
+            weights,
+            dealt: dealing_of(plan),
+        };
+        let run = &lead.spec.run;
+        self.bus.put(&key::begin(run), &begin).await?;
+        self.bus.tell("hint", run, &()).await;
+        tell(Event::Begins(LEAD_TIME));
+        Ok(begin)
+    }
+}
+
+/// Shows that the coordinator is alive, and notices if another one leads.
+pub(super) async fn renew(bus: &Bus, lead: &mut Lead) -> Result<(), FleetError> {
+    lead.leader.beat += 1;
+    match bus.replace(key::LEADER, &lead.leader, lead.revision).await {
+        Ok(Some(revision)) => lead.revision = revision,
+        Ok(None) => match bus.get::<Leader>(key::LEADER).await {
+            Ok(Some((now, revision))) if now.coordinator == lead.leader.coordinator => {
+                // An earlier write had arrived, its acknowledgement had not.
+                lead.revision = revision;
+            }
+            Ok(Some((now, _))) => {
+                return Err(FleetError::TakenOver {
+                    host: now.host,
+                    run: lead.spec.run.clone(),
+                });
+            }
+            // The store was lost, or the server is away: the next beat tells.
+            Ok(None) => lead.revision = 0,
+            Err(_) => {}
+        },
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+/// Tells agents what this machine's clocks show, whenever one asks.
+async fn answer_for_the_clock(bus: Bus, run: String) {
+    // A subscription outlives a reconnection; one that cannot be made is made
+    // again.
+    loop {
+        if let Ok(mut questions) = bus.listen("clock", &run).await {
+            while let Some(question) = questions.next().await {
+                bus.answer(&question, &read_clocks()).await;
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Can a plan be shared out?
+fn check(plan: &Plan) -> Result<(), FleetError> {
+    let wrong = |field, found: &str, expected| {
+        Err(FleetError::Scenario {
+            field,
+            found: found.to_owned(),
+            expected,
+        })
+    };
+    let Some(open) = plan.load.open.as_ref().filter(|_| plan.steps.is_empty()) else {
+        return wrong(
+            "load.closed",
+            "given",
+            "load.open: a schedule is what is shared out",
+        );
+    };
+    if matches!(open.rate, RatePlan::Closed { .. }) {
+        return wrong(
+            "load.closed",
+            "given",
+            "load.open: a schedule is what is shared out",
+        );
+    }
+    if open.signing == Mode::Preminted {
+        return wrong(
+            "signing.mode",
+            "preminted",
+            "mint or inline: nobody knows how long other machines take for it",
+        );
+    }
+    if matches!(plan.target, crate::scenario::TargetPlan::Broker { .. }) {
+        return wrong(
+            "target.broker",
+            "given",
+            "target.url; `mintmark fleet local` starts a broker for agents on one machine",
+        );
+    }
+    Ok(())
+}
+
+/// Says how starts are dealt out: so that each agent's are what the whole is.
+fn dealing_of(plan: &Plan) -> Dealing {
+    match &plan.load.open {
+        // A token is kept by one machine.
+        Some(open) if open.cache.is_some() => Dealing::BySubject,
+        Some(open) if open.arrival == Spacing::Poisson && is_drawn(&open.rate) => Dealing::ByLot,
+        _ => Dealing::InTurns,
+    }
+}
+
+fn is_drawn(rate: &RatePlan) -> bool {
+    matches!(rate, RatePlan::Pieces(_))
+}
+
+impl Schedule {
+    /// Returns the schedule of a plan.
+    ///
+    /// # Errors
+    ///
+    /// It has none, or a recorded one cannot be read.
+    pub fn of(plan: &Plan) -> Result<Self, FleetError> {
+        let open = plan.load.open.as_ref();
+        let engine = open
+            .ok_or(crate::scenario::RunError::Closed)?
+            .engine(&plan.load)?;
+        let Model::Open(arrival) = engine.model else {
+            return Err(crate::scenario::RunError::Closed.into());
+        };
+        Ok(Self {
+            arrival,
+            count: engine.count,
+            seed: open.map_or(1, |open| open.seed),
+            warm_up: engine.warm_up,
+            measure: engine.measure,
+            slice: engine.slice,
+            population: None,
+        })
+    }
+}

@@ -1,0 +1,386 @@
+//! What did the fleet measure as one load, what is missing, and what does that
+//! make of the result?
+//!
+//! How many starts each agent had to make follows from the schedule alone; how
+//! many it told of is in the ledger. The difference is lost, and named. Rules
+//! turn what is missing or in doubt into findings, beside those that the
+//! figures themselves give rise to. Nothing is ever estimated for what is
+//! missing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::agent::share_of;
+use super::ledger::Ledger;
+use super::message::{Begin, Dealing, PROTOCOL, Totals};
+use super::roster::Roster;
+use super::whole::whole;
+use crate::load::arrival::Arrival;
+use crate::load::open::OpenMeasured;
+use crate::load::population::Population;
+use crate::load::verdict::judge;
+use crate::record::fleet::{AgentEnd, AgentRecord, Coverage, DeltaFacts};
+use crate::record::{Calibration, Culprit, Finding, FleetRecord, Soundness, Validity, Warning};
+use crate::units::{Grouped, Shown};
+
+/// The share of starts whose loss leaves a result in doubt; beyond, it is
+/// none. One in a hundred moves the 99th percentile if all were slow.
+const MOST_LOST: f64 = 0.01;
+
+/// A wall clock that is off by more dates assertions so that endpoints may
+/// refuse them; some allow no more than a minute.
+const MOST_WALL_OFFSET: Duration = Duration::from_secs(1);
+
+/// A skew of beginnings beyond which the first slices are not of one load.
+const MOST_SKEW: Duration = Duration::from_millis(50);
+
+/// A schedule as the coordinator knows it.
+pub struct Schedule {
+    /// All starts, warm-up included.
+    pub arrival: Arrival,
+    /// The end of the whole sequence after so many counted starts.
+    pub count: Option<u64>,
+    /// The seed by which starts are drawn by lot.
+    pub seed: u64,
+    /// When counting begins.
+    pub warm_up: Duration,
+    /// For how long starts count.
+    pub measure: Duration,
+    /// The length of a slice.
+    pub slice: Duration,
+    /// Who asks, where starts are dealt out by subject.
+    pub population: Option<Arc<Population>>,
+}
+
+impl Schedule {
+    /// Counts the starts of the measured phase that are each agent's; `None`
+    /// if that takes a population that is not here.
+    #[must_use]
+    pub fn planned(&self, begin: &Begin) -> Option<Vec<u64>> {
+        let mut planned = vec![0; begin.weights.len()];
+        let share = share_of(begin, 0, self.seed, self.population.as_ref())?;
+        let warm_up_ns = as_ns(self.warm_up);
+        let end_ns = warm_up_ns + as_ns(self.measure);
+        let mut starts = self.arrival.starts(0, 1);
+        if let Some(count) = self.count {
+            starts = starts.limited(self.warm_up, count);
+        }
+        for start in starts.take_while(|start| start.due_ns < end_ns) {
+            if start.due_ns >= warm_up_ns {
+                planned[share.owner(start.index)] += 1;
+            }
+        }
+        Some(planned)
+    }
+}
+
+/// What a fleet came to.
+pub struct Outcome {
+    /// What it measured.
+    pub measured: OpenMeasured,
+    /// The verdict on it.
+    pub soundness: Soundness,
+    /// What all machines together can do, if each of them was asked.
+    pub calibration: Option<Calibration>,
+    /// Who took part, and what is missing.
+    pub fleet: FleetRecord,
+}
+
+/// What is known of a run at its end.
+pub struct Ended<'a> {
+    /// What was to be done.
+    pub schedule: &'a Schedule,
+    /// How starts were dealt out.
+    pub begin: &'a Begin,
+    /// Who took part.
+    pub roster: &'a Roster,
+    /// How often a coordinator took the run over.
+    pub takeovers: u32,
+    /// Agents that were turned away.
+    pub refused: Vec<String>,
+}
+
+/// Makes the result of what the agents told.
+#[must_use]
+pub fn settle(ledger: Ledger, ended: Ended<'_>) -> Outcome {
+    let totals: Vec<Option<Totals>> = ledger
+        .slots()
+        .iter()
+        .map(|slot| slot.end.as_ref()?.totals.as_deref().cloned())
+        .collect();
+    let told = || totals.iter().flatten().find_map(|one| one.planned.clone());
+    let planned = ended
+        .schedule
+        .planned(ended.begin)
+        .or_else(told)
+        .unwrap_or_else(|| vec![0; ended.begin.weights.len()]);
+    let mut fleet = record(&ledger, &ended, &planned);
+    fleet.deltas = DeltaFacts {
+        resent: ledger
+            .slots()
+            .iter()
+            .filter_map(|slot| slot.end.as_ref())
+            .map(|end| end.resent)
+            .sum(),
+        ..ledger.facts
+    };
+    let rejections = ledger.rejections.clone();
+    let measured = whole(ledger, &totals, ended.schedule);
+    let calibration = calibration(&totals);
+    let mut soundness = judge(&measured, calibration.as_ref());
+    let mut findings = findings(&fleet, ended.roster, &rejections);
+    findings.append(&mut soundness.findings);
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.validity));
+    if findings
+        .first()
+        .is_some_and(|worst| worst.culprit == Culprit::Fleet)
+    {
+        soundness.culprit = Culprit::Fleet;
+    }
+    soundness.validity = findings
+        .first()
+        .map_or(Validity::Valid, |worst| worst.validity);
+    soundness.findings = findings;
+    Outcome {
+        measured,
+        soundness,
+        calibration,
+        fleet,
+    }
+}
+
+fn record(ledger: &Ledger, ended: &Ended<'_>, planned: &[u64]) -> FleetRecord {
+    let slices = ended
+        .schedule
+        .measure
+        .as_nanos()
+        .div_ceil(ended.schedule.slice.as_nanos().max(1));
+    let slices = u64::try_from(slices).unwrap_or(u64::MAX);
+    let weights: f64 = ended.begin.weights.iter().sum();
+    let mut coverage = Coverage::default();
+    let mut agents = Vec::new();
+    for ((number, slot), planned) in ledger.slots().iter().enumerate().zip(planned) {
+        coverage.planned += planned;
+        coverage.covered += slot.scheduled;
+        coverage.lost += planned.saturating_sub(slot.scheduled);
+        // Who has told all left out slices in which nothing was due.
+        let told = match slot.is_whole() {
+            true => slices,
+            false => slot.slices.len() as u64,
+        };
+        coverage.slices_planned += slices;
+        coverage.slices_coalesced += slot.coalesced;
+        coverage.slices_covered += told.saturating_sub(slot.coalesced);
+        let totals = slot.end.as_ref().and_then(|end| end.totals.as_deref());
+        let place = ended.roster.places().get(number).and_then(Option::as_ref);
+        let Some(place) = place else {
+            continue;
+        };
+        let end = match (&slot.end, totals) {
+            (Some(_), Some(totals)) if totals.was_stopped => AgentEnd::Stopped,
+            (Some(_), Some(_)) if slot.is_whole() => AgentEnd::Finished,
+            (Some(end), _) if end.failed.is_some() => AgentEnd::Failed,
+            _ => AgentEnd::Lost,
+        };
+        agents.push(AgentRecord {
+            slot: number,
+            host: place.card.host.clone(),
+            cpus: place.card.cpus,
+            signs_per_s: place.card.signs_per_s,
+            share: ended.begin.weights[number] / weights,
+            clock_offset_ns: place.card.wall_offset_ns,
+            clock_bound_ns: place.card.clock_bound_ns,
+            began_late_ns: totals.map(|totals| totals.began_late_ns),
+            end,
+            why: slot.end.as_ref().and_then(|end| end.failed.clone()),
+            planned: *planned,
+            covered: slot.scheduled,
+            covered_until_ns: slot.covered_until_ns,
+            is_exact: slot.is_exact().filter(|_| slot.is_whole()),
+            validity: totals.map(|totals| totals.soundness.validity),
+        });
+    }
+    let late = agents.iter().filter_map(|agent| agent.began_late_ns);
+    let skew = late.clone().max().unwrap_or(0) - late.min().unwrap_or(0);
+    FleetRecord {
+        protocol: PROTOCOL,
+        planned: ended.begin.weights.len(),
+        joined: agents.len(),
+        finished: agents
+            .iter()
+            .filter(|agent| agent.end == AgentEnd::Finished)
+            .count(),
+        dealt: match ended.begin.dealt {
+            Dealing::InTurns => "in-turns",
+            Dealing::ByLot => "by-lot",
+            Dealing::BySubject => "by-subject",
+        }
+        .to_owned(),
+        coverage,
+        start_skew_ns: skew,
+        clock_bound_ns: agents
+            .iter()
+            .map(|agent| agent.clock_bound_ns)
+            .max()
+            .unwrap_or_default(),
+        deltas: DeltaFacts::default(),
+        takeovers: ended.takeovers,
+        agents,
+        refused: ended.refused.clone(),
+    }
+}
+
+/// What all machines together can do: the weakest's ceiling times their
+/// number, since shares are equal or nearly; the slowest floor.
+fn calibration(totals: &[Option<Totals>]) -> Option<Calibration> {
+    let each: Option<Vec<Calibration>> = totals
+        .iter()
+        .map(|totals| totals.as_ref()?.calibration)
+        .collect();
+    let each = each?;
+    let least = each.iter().map(|one| one.ceiling_per_s).reduce(f64::min)?;
+    Some(Calibration {
+        ceiling_per_s: least * each.len() as f64,
+        floor_p50_ns: each.iter().map(|one| one.floor_p50_ns).max()?,
+        floor_p99_ns: each.iter().map(|one| one.floor_p99_ns).max()?,
+    })
+}
+
+/// Says what of a fleet's run is missing or in doubt.
+fn findings(fleet: &FleetRecord, roster: &Roster, rejections: &[String]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |validity, code: &str, message: String, hint: &str| {
+        findings.push(Finding {
+            validity,
+            culprit: Culprit::Fleet,
+            warning: Warning::new(code, message, hint),
+        });
+    };
+    let coverage = &fleet.coverage;
+    if coverage.lost > 0 {
+        let share = coverage.lost as f64 / coverage.planned.max(1) as f64;
+        let losers: Vec<String> = fleet
+            .agents
+            .iter()
+            .filter(|agent| agent.covered < agent.planned)
+            .map(|agent| {
+                format!(
+                    "agent {} on {} {} after {}",
+                    agent.slot,
+                    agent.host,
+                    agent.end,
+                    Shown(Duration::from_nanos(agent.covered_until_ns))
+                )
+            })
+            .collect();
+        add(
+            if share > MOST_LOST {
+                Validity::Invalid
+            } else {
+                Validity::Suspect
+            },
+            "fleet-lost",
+            format!(
+                "{} of {} starts ({:.2} %) were lost: {}",
+                Grouped(coverage.lost as f64),
+                Grouped(coverage.planned as f64),
+                share * 100.0,
+                losers.join(", ")
+            ),
+            "the figures are those of the starts that were told of; see why the agents ended",
+        );
+    }
+    for agent in &fleet.agents {
+        let who = format!("agent {} on {}", agent.slot, agent.host);
+        if agent.is_exact == Some(false) {
+            add(
+                Validity::Invalid,
+                "fleet-totals",
+                format!("what {who} told does not add up to what it measured"),
+                "please report it with the scenario: no message may be lost or counted twice",
+            );
+        }
+        if agent.end == AgentEnd::Finished && agent.covered != agent.planned {
+            add(
+                Validity::Invalid,
+                "fleet-schedule",
+                format!(
+                    "{who} made {} starts, expected {}",
+                    Grouped(agent.covered as f64),
+                    Grouped(agent.planned as f64)
+                ),
+                "please report it with the scenario: agents disagree about the schedule",
+            );
+        }
+        let offset = Duration::from_nanos(agent.clock_offset_ns.unsigned_abs());
+        if offset > MOST_WALL_OFFSET {
+            add(
+                Validity::Suspect,
+                "fleet-clock",
+                format!("the wall clock of {who} is off by {}", Shown(offset)),
+                "set it; times are measured by other clocks, but its assertions may have been refused",
+            );
+        }
+        if roster.was_lost(agent.slot) {
+            add(
+                Validity::Suspect,
+                "fleet-stalled",
+                format!("{who} was silent for a time and came back"),
+                "it may have stood still, and what was due meanwhile was sent late; see its lags",
+            );
+        }
+        if agent.validity == Some(Validity::Invalid) {
+            add(
+                Validity::Suspect,
+                "fleet-agent",
+                format!("{who} calls its own share INVALID"),
+                "it measured itself more than the target; lower the rate or add agents",
+            );
+        }
+        if let Some(why) = &agent.why {
+            add(
+                Validity::Invalid,
+                "fleet-failed",
+                format!("{who} could not go on: {why}"),
+                "its share of the starts was not made",
+            );
+        }
+    }
+    if coverage.slices_coalesced > 0 {
+        add(
+            Validity::Suspect,
+            "fleet-coalesced",
+            format!(
+                "{} slices of agents were added up with neighbours while the server was away",
+                Grouped(coverage.slices_coalesced as f64)
+            ),
+            "no count is missing; time is coarser there",
+        );
+    }
+    if !rejections.is_empty() {
+        add(
+            Validity::Suspect,
+            "fleet-rejected",
+            format!(
+                "{} messages were not what they have to be: {}",
+                fleet.deltas.rejected,
+                rejections.join("; ")
+            ),
+            "see who else may publish to the fleet's subjects",
+        );
+    }
+    let skew = Duration::from_nanos(fleet.start_skew_ns + fleet.clock_bound_ns);
+    if skew > MOST_SKEW {
+        add(
+            Validity::Suspect,
+            "fleet-skew",
+            format!("agents began up to {} apart", Shown(skew)),
+            "the network to the server is slow, or machines were busy; the first slices are not of one load",
+        );
+    }
+    findings
+}
+
+fn as_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,260 @@
+//! How does a coordinator count what agents tell until the last has ended?
+//!
+//! One loop: frames are fetched and merged, beats are heard, the lead is
+//! renewed. An agent has ended when it said so and every message of it is
+//! there; what is missing is asked for again. The loop ends when each agent
+//! has ended or is lost.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::FleetError;
+use super::bus::{Bus, Frames};
+use super::coordinator::{Event, Lead, Live, renew};
+use super::key;
+use super::ledger::Ledger;
+use super::message::{Beat, Control, Leader, PROTOCOL, Want, of_json};
+use super::roster::Roster;
+use crate::error::Chain;
+
+/// How often frames are fetched.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How often the lead is renewed, and progress told.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How often agents are asked for what is missing of them.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// The most time that counts as silence at once: whoever was held up longer
+/// heard nobody meanwhile.
+const MOST_AT_ONCE: Duration = Duration::from_millis(500);
+
+/// How long the last agents may take after the end of everything, before they
+/// are taken for lost although they live.
+const LAST_WORDS: Duration = Duration::from_secs(60);
+
+/// How long agents may take to end when they are told to stop.
+const STOPPING: Duration = Duration::from_secs(20);
+
+/// A run that is counted.
+pub(super) struct Watching<'a> {
+    pub bus: &'a Bus,
+    pub lead: &'a mut Lead,
+    pub roster: &'a mut Roster,
+    pub ledger: &'a mut Ledger,
+    /// The length of the schedule and its drain.
+    pub planned: Duration,
+}
+
+/// What has been seen and said so far.
+struct Seen {
+    frames: Frames,
+    lost: BTreeSet<usize>,
+    ended: BTreeSet<usize>,
+    asked: Instant,
+    looked: Instant,
+    answered: u64,
+    is_answering: bool,
+    trouble: Option<String>,
+}
+
+impl Watching<'_> {
+    /// Counts until each agent has ended or is lost.
+    pub async fn to_the_end(
+        mut self,
+        stop: &AtomicBool,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<(), FleetError> {
+        let run = self.lead.spec.run.clone();
+        let mut beats = self.bus.listen("beat", &run).await?;
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = Seen {
+            frames: self.bus.frames(&run),
+            lost: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            asked: Instant::now(),
+            looked: Instant::now(),
+            answered: 0,
+            is_answering: true,
+            trouble: None,
+        };
+        let mut give_up = Instant::now() + self.planned + LAST_WORDS;
+        let mut is_stopping = false;
+        let mut ticked = Instant::now();
+        loop {
+            tokio::select! {
+                Some(beat) = beats.next() => {
+                    if let Ok(beat) = of_json::<Beat>(&beat.payload) {
+                        self.roster.heard(beat);
+                    }
+                    continue;
+                }
+                _ = ticks.tick() => {}
+            }
+            if seen.is_answering && self.bus.is_connected() {
+                self.roster.pass(ticked.elapsed().min(MOST_AT_ONCE));
+            }
+            ticked = Instant::now();
+            self.fetch(&mut seen, tell).await;
+            self.compare(&mut seen, tell);
+            if stop.load(Ordering::Relaxed) && !is_stopping {
+                is_stopping = self.stop_agents(&run).await;
+                give_up = give_up.min(Instant::now() + STOPPING);
+            }
+            if seen.looked.elapsed() >= SECOND {
+                self.look(&mut seen, tell).await?;
+            }
+            let all = 0..self.lead.spec.agents;
+            if all
+                .clone()
+                .all(|slot| seen.ended.contains(&slot) || self.roster.is_lost(slot))
+            {
+                return Ok(());
+            }
+            if Instant::now() >= give_up {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the frames that have come.
+    async fn fetch(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+        match self.bus.fetch(&mut seen.frames).await {
+            Ok(frames) => {
+                seen.is_answering = true;
+                seen.trouble = None;
+                for frame in frames {
+                    self.ledger.take(&frame);
+                }
+            }
+            Err(error) => {
+                seen.is_answering = false;
+                let trouble = Chain(&error).to_string();
+                if seen.trouble.as_ref() != Some(&trouble) {
+                    tell(Event::Trouble(trouble.clone()));
+                    seen.trouble = Some(trouble);
+                }
+            }
+        }
+    }
+
+    /// Notices who has ended, fallen silent or come back.
+    fn compare(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+        for (slot, of) in self.ledger.slots().iter().enumerate() {
+            if of.is_whole() && seen.ended.insert(slot) {
+                tell(Event::Ended(slot));
+            }
+            let is_lost = self.roster.is_lost(slot) && !seen.ended.contains(&slot);
+            if is_lost && seen.lost.insert(slot) {
+                tell(Event::Lost(slot));
+            } else if !is_lost && seen.lost.remove(&slot) {
+                tell(Event::Returned(slot));
+            }
+        }
+    }
+
+    async fn stop_agents(&self, run: &str) -> bool {
+        let control = Control {
+            protocol: PROTOCOL,
+            stops: true,
+        };
+        let is_written = self.bus.put(&key::control(run), &control).await.is_ok();
+        self.bus.tell("hint", run, &()).await;
+        is_written
+    }
+
+    /// Renews the lead, asks for what is missing, and tells where things
+    /// stand.
+    async fn look(
+        &mut self,
+        seen: &mut Seen,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<(), FleetError> {
+        renew(self.bus, self.lead).await?;
+        if self.lead.revision == 0 {
+            self.lay_down_again().await;
+        }
+        if seen.asked.elapsed() >= ASK_AGAIN {
+            seen.asked = Instant::now();
+            self.ask_again().await;
+        }
+        let progress = self.roster.progress();
+        let elapsed = seen.looked.elapsed().as_secs_f64();
+        seen.looked = Instant::now();
+        let answered = progress.answered.saturating_sub(seen.answered);
+        seen.answered = progress.answered;
+        let quantile = |q| self.ledger.response_quantile(q);
+        tell(Event::Progress(Live {
+            progress,
+            answered_per_s: answered as f64 / elapsed,
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            merged: self.ledger.facts.merged,
+        }));
+        Ok(())
+    }
+
+    /// Asks agents that have ended for what did not arrive, and those that
+    /// have told all, as they say, for their end.
+    async fn ask_again(&self) {
+        for (slot, of) in self.ledger.slots().iter().enumerate() {
+            let says_told = self.roster.has_told(slot);
+            let want = match of.missing() {
+                Some(seqs) if seqs.is_empty() => continue,
+                Some(seqs) => Want {
+                    protocol: PROTOCOL,
+                    seqs,
+                    end: false,
+                },
+                None if says_told => Want {
+                    protocol: PROTOCOL,
+                    seqs: Vec::new(),
+                    end: true,
+                },
+                None => continue,
+            };
+            // If it cannot be written now, it is the next time.
+            let _ = self
+                .bus
+                .put(&key::want(&self.lead.spec.run, slot), &want)
+                .await;
+        }
+    }
+
+    /// Lays everything down again at a server that has lost its store.
+    async fn lay_down_again(&mut self) {
+        let run = &self.lead.spec.run;
+        if self.bus.prepare_again().await.is_err()
+            || self
+                .bus
+                .put(&key::spec(run), &self.lead.spec)
+                .await
+                .is_err()
+        {
+            return;
+        }
+        if let Some(begin) = &self.lead.begin {
+            let _ = self.bus.put(&key::begin(run), begin).await;
+        }
+        for (slot, place) in self.roster.places().iter().enumerate() {
+            if let Some(place) = place {
+                let _ = self.bus.create(&key::card(run, slot), &place.card).await;
+            }
+        }
+        if self
+            .bus
+            .create(key::LEADER, &self.lead.leader)
+            .await
+            .is_ok()
+            && let Ok(Some((_, revision))) = self.bus.get::<Leader>(key::LEADER).await
+        {
+            self.lead.revision = revision;
+        }
+    }
+}
