@@ -13,6 +13,7 @@ mod floors;
 mod gate;
 mod gate_targets;
 mod keys;
+mod live;
 mod load;
 mod pkcs11;
 mod report;
