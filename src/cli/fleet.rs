@@ -10,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::access_flags::{AccessFlags, NoNats};
 use super::run::{exit_of, keep};
 use super::{Exit, Failure, stop};
+use crate::error::Chain;
 use crate::fleet::coordinator::{Coordinator, Event, FleetPlan, Led, Weights};
 use crate::fleet::local::LocalServer;
 use crate::record::Folder;
@@ -183,13 +184,14 @@ fn run_fleet(flags: &RunFlags) -> Result<Exit, Failure> {
     let led = coordinator
         .lead(&scenario, &folder.run(), &stop, &mut say)
         .map_err(Failure::failed)?;
+    let run = led.run.clone();
     let gathered = gathered(led, &stop, None);
     finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        gathered,
+        (&run, gathered),
         flags.leading.json,
     )
 }
@@ -208,13 +210,14 @@ fn resume(flags: &ResumeFlags) -> Result<Exit, Failure> {
         .map_err(Failure::failed)?;
     let plan = led.scenario.plan().map_err(Failure::failed)?;
     let folder = Folder::create(&flags.leading.results, &led.run).map_err(Failure::failed)?;
+    let run = led.run.clone();
     let gathered = gathered(led, &stop, None);
     finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        gathered,
+        (&run, gathered),
         flags.leading.json,
     )
 }
@@ -258,13 +261,14 @@ fn local(flags: &LocalFlags) -> Result<Exit, Failure> {
     }
     let led = led.map_err(Failure::failed)?;
     let broker = hosted.and_then(Hosted::finish);
+    let run = led.run.clone();
     let gathered = gathered(led, &stop, broker);
     let exit = finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        gathered,
+        (&run, gathered),
         flags.leading.json,
     );
     drop(agents);
@@ -295,7 +299,7 @@ fn finish(
     watch: ManyWatch,
     plan: &Plan,
     folder: Folder,
-    gathered: Gathered,
+    (led, gathered): (&str, Gathered),
     json: bool,
 ) -> Result<Exit, Failure> {
     let run = folder.run();
@@ -303,7 +307,13 @@ fn finish(
         .finish(plan, &run, gathered)
         .map_err(Failure::failed)?;
     keep(folder, &document, json)?;
-    coordinator.done(&run).map_err(Failure::failed)?;
+    if let Err(error) = coordinator.done(led) {
+        // The record is there; agents end by themselves.
+        eprintln!(
+            "mintmark: agents could not be told of the result: {}",
+            Chain(&error)
+        );
+    }
     Ok(exit_of(plan, &document))
 }
 

@@ -8,6 +8,8 @@ mod batch;
 mod bench;
 mod broker;
 mod credentials;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod floors;
 mod gate;
 mod keys;
