@@ -27,32 +27,9 @@ fi
 
 work=$(mktemp -d)
 chmod 755 "$work"
-token=$(head -c 600 /dev/zero | tr '\0' t)
-cat >"$work/nginx.conf" <<CONF
-worker_processes 1;
-daemon off;
-pid $work/nginx.pid;
-error_log $work/error.log;
-events { worker_connections 1024; }
-http {
-  access_log off;
-  client_body_temp_path $work/body;
-  proxy_temp_path $work/proxy;
-  fastcgi_temp_path $work/fastcgi;
-  uwsgi_temp_path $work/uwsgi;
-  scgi_temp_path $work/scgi;
-  keepalive_requests 1000000000;
-  server {
-    listen 127.0.0.1:$port;
-    location / {
-      default_type application/json;
-      return 200 '{"access_token":"$token","expires_in":3600,"restricted_to":[],"token_type":"bearer"}';
-    }
-  }
-}
-CONF
-nginx -c "$work/nginx.conf" -p "$work" &
-server=$!
+# shellcheck source=scripts/peers/nginx.sh
+. scripts/peers/nginx.sh
+start_nginx "$work" "$port"
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; rm -rf "$work"' EXIT
 until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do kill -0 "$server"; done
 

@@ -17,7 +17,7 @@
 //! | 1 domain | [`credential`], [`assertion`], [`signer`], [`oauth`], [`record`], [`stats`] | keys and configuration files, the signed JWT, the signing backends, the wire types of a token endpoint, result documents, arithmetic |
 //! | 2 engines | [`scenario`], [`bench`](mod@bench), [`token`], [`broker`], [`load`], `fleet` | each does one job and returns a record; none of them prints |
 //! | 3 decisions | [`capacity`] | a record in, a verdict with its evidence out |
-//! | 4 faces | [`report`], [`cli`] | text, Markdown, HTML, JUnit, CSV; flags and exit codes |
+//! | 4 faces | [`report`], [`live`], [`cli`] | text, Markdown, HTML, JUnit, CSV; what happens right now; flags and exit codes |
 //!
 //! Key material is zeroized when it is dropped and has no `Debug` form.
 
@@ -44,4 +44,5 @@ pub mod capacity;
 pub mod gate;
 
 pub mod cli;
+pub mod live;
 pub mod report;

@@ -63,6 +63,8 @@ pub struct BrokerConfig {
     /// How many threads serve requests. They do nothing else, so that their
     /// processor time is the broker's.
     pub threads: NonZeroUsize,
+    /// Is the time of token requests taken, for whoever monitors the broker?
+    pub takes_times: bool,
     /// The clock by which assertions and tokens are judged, and which the
     /// `Date` header shows.
     pub clock: Arc<dyn Clock>,
@@ -174,6 +176,7 @@ impl Default for BrokerConfig {
             orders: Orders::default(),
             limits: Limits::default(),
             threads: NonZeroUsize::MIN,
+            takes_times: false,
             clock: Arc::new(SystemClock::new()),
         }
     }

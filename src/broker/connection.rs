@@ -31,6 +31,7 @@ use super::reset::Resettable;
 use super::routes::{self, Endpoint, Reset};
 use super::stats::add;
 use super::tls::H2;
+use super::traffic::Place;
 use super::wire::Wire;
 
 /// hyper's own lower bound of a connection's buffer.
@@ -210,17 +211,19 @@ impl Requests {
         add(&self.endpoint.counters.requests);
         let is_clear = !self.is_ambiguous.load(Ordering::Relaxed);
         let max_headers = self.endpoint.limits.max_headers;
-        let response = match routes::check_head(&request, is_clear, max_headers) {
-            Err(refusal) => self.endpoint.refuse(refusal),
+        let begun = self.endpoint.traffic.begin();
+        let (place, response) = match routes::check_head(&request, is_clear, max_headers) {
+            Err(refusal) => (Place::Head, self.endpoint.refuse(refusal)),
             // What there is most of takes the shortest way.
             Ok(()) if routes::is_for_token(&request) => {
-                routes::token(&self.endpoint, request).await
+                (Place::Token, routes::token(&self.endpoint, request).await)
             }
             Ok(()) => match self.router.call(request).await {
-                Ok(response) => response,
+                Ok(response) => (Place::Other, response),
                 Err(never) => match never {},
             },
         };
+        self.endpoint.traffic.count(place, begun, &response);
         if response.extensions().get::<Reset>().is_none() {
             return Ok(response);
         }

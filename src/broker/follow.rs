@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::directory::{Directory, DirectoryError};
 use super::registration::{AppRegistration, UserRegistration};
 use super::registry::{Registry, Snapshot};
+use crate::error::Chain;
 
 /// How often the directory is asked. It takes some microseconds; a person
 /// who has edited an app waits this long at most.
@@ -55,9 +56,18 @@ impl Follower {
         let (end, ended) = mpsc::channel();
         let asking = Arc::clone(&state);
         let thread = thread::spawn(move || {
+            let mut was_refused = false;
             while ended.recv_timeout(INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
-                // Whoever asks for it in person is told what is wrong.
-                let _ = asking.refresh();
+                // Whoever asks for it in person is told what is wrong; here it
+                // is logged once, until it is mended.
+                match asking.refresh() {
+                    Ok(_) => was_refused = false,
+                    Err(error) if !was_refused => {
+                        was_refused = true;
+                        tracing::warn!(error = %Chain(&error), "a changed registry is refused");
+                    }
+                    Err(_) => {}
+                }
             }
         });
         Ok(Self {

@@ -35,6 +35,8 @@ use super::server;
 use super::skew::SkewedClock;
 use super::stats::Stats;
 use super::tls::Identity;
+use super::traffic::{Reading, Traffic};
+use crate::error::Chain;
 use crate::oauth::{BOX_AUDIENCE, TOKEN_PATH};
 
 /// How many connections may wait to be accepted; the system's own bound may
@@ -73,6 +75,13 @@ impl Broker {
     /// The address cannot be listened on, a registration cannot be used, or
     /// the system gives no threads or random bytes.
     pub fn start(config: BrokerConfig) -> Result<Self, BrokerError> {
+        let address = config.listen;
+        Self::serve(config).inspect_err(|error| {
+            tracing::info!(%address, error = %Chain(error), "a broker's configuration is refused");
+        })
+    }
+
+    fn serve(config: BrokerConfig) -> Result<Self, BrokerError> {
         let is_exposed = config.tls.is_none() && !config.listen.ip().is_loopback();
         if is_exposed && !config.allow_non_loopback {
             return Err(BrokerError::NotLoopback(config.listen));
@@ -134,6 +143,7 @@ impl Broker {
             feed.clone(),
         );
         endpoint.dress = config.dress;
+        endpoint.traffic = Traffic::new(config.takes_times);
         let endpoint = Arc::new(endpoint);
         let console = match (&config.console, &follower, feed) {
             (Some(console), Some(follower), Some(feed)) => {
@@ -152,6 +162,7 @@ impl Broker {
             .unzip();
         let protocols = Protocols::new(&endpoint, acceptor);
         let serving = server::serve(listener, protocols, Arc::clone(&endpoint), is_stopping);
+        tracing::info!(url, threads = threads.len(), "a broker listens");
         runtime.spawn(async move {
             serving.await;
             // Nobody waits if the broker was killed meanwhile.
@@ -220,6 +231,16 @@ impl Broker {
         self.endpoint.counters.read()
     }
 
+    /// Returns what reads the counters for monitoring, from any thread and for
+    /// as long as it likes.
+    pub fn watch(&self) -> impl Fn() -> Reading + Send + Sync + 'static {
+        let endpoint = Arc::clone(&self.endpoint);
+        move || {
+            let entries = endpoint.grants.replay.len();
+            Reading::of(&endpoint.traffic, entries, endpoint.counters.read())
+        }
+    }
+
     /// Returns the kernel's IDs of the threads that serve requests, under
     /// which `/proc/self/task` shows what they use.
     #[must_use]
@@ -284,7 +305,15 @@ impl Broker {
             let _ = running.drained.into_inner().recv_timeout(deadline);
             end(running.runtime);
         }
-        self.stats()
+        let stats = self.stats();
+        let refused = stats.refused_total();
+        tracing::info!(
+            url = self.url,
+            granted = stats.granted,
+            refused,
+            "a broker has stopped"
+        );
+        stats
     }
 
     /// Drops the listener and all connections at once, requests under way

@@ -18,7 +18,7 @@
 //! | [`dress`] | which other provider it pretends to be |
 //! | [`mail`] | how administrators hear of what waits for them |
 //! | [`tls`] | how the broker proves who it is |
-//! | [`config`], [`handle`], [`stats`] | how a broker is started, watched and ended |
+//! | [`config`], [`handle`], [`stats`], [`traffic`] | how a broker is started, watched and ended |
 //!
 //! Invariants: no input makes it panic, no request waits for a lock that
 //! others hold for longer than a table lookup, and no answer echoes what was
@@ -49,6 +49,7 @@ pub mod terms;
 pub mod throttle;
 pub mod tls;
 pub mod token;
+pub mod traffic;
 
 mod actor;
 mod admin;
@@ -56,6 +57,7 @@ mod body;
 mod connection;
 mod feed;
 mod follow;
+mod foreman;
 mod reset;
 mod roca;
 mod routes;

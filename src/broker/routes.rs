@@ -23,14 +23,16 @@ use super::body::{parsed, posted};
 use super::config::Limits;
 use super::dress::{self, Dress};
 use super::feed::Feed;
+use super::foreman::{Fate, Foreman};
 use super::form::Form;
 use super::grant::{Grants, Refused};
 use super::order_sheet::{OrderError, OrderSheet};
-use super::orders::{Fate, Foreman, Orders};
+use super::orders::Orders;
 use super::service::{self, Page};
 use super::skew::SkewedClock;
 use super::stats::{Counters, add};
 use super::token::Issued;
+use super::traffic::Traffic;
 use crate::credential::generate;
 use crate::oauth::{ACCESS_TOKEN_TYPE, INTROSPECT_PATH, REVOKE_PATH, Refusal, TOKEN_PATH};
 
@@ -42,6 +44,7 @@ pub(super) struct Reset;
 pub(super) struct Endpoint {
     pub(super) grants: Grants,
     pub(super) counters: Counters,
+    pub(super) traffic: Traffic,
     pub(super) limits: Limits,
     pub(super) foreman: Foreman,
     pub(super) admin: Option<Admin>,
@@ -65,6 +68,7 @@ impl Endpoint {
             date: ArcSwap::from_pointee(rendered_date(grants.now())),
             grants,
             counters: Counters::default(),
+            traffic: Traffic::default(),
             limits,
             foreman: Foreman::new(orders),
             admin,

@@ -11,6 +11,8 @@ use crate::load::open::{Model, OpenMeasured, OpenPlan, run_open};
 use crate::load::population::Population;
 use crate::load::verdict::judge;
 use crate::record::{Calibration, Culprit, OpenSlice, Validity};
+use crate::scenario::Event;
+use crate::units::Grouped;
 
 /// Warm-up of each trial: the queue forgets where it came from.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -46,6 +48,8 @@ pub struct LoadTrial<'a> {
     pub seed: u64,
     /// The number of trials so far: each has starts of its own.
     pub trials: u64,
+    /// Hears what goes on meanwhile; each trial is a step.
+    pub tell: &'a mut dyn FnMut(Event<'_>),
 }
 
 impl Trial for LoadTrial<'_> {
@@ -65,13 +69,17 @@ impl Trial for LoadTrial<'_> {
             count: None,
             ..self.plan.clone()
         };
+        tracing::info!(trial = self.trials, per_s, "a trial began");
+        (self.tell)(Event::StepBegan {
+            name: format!("trial {} at {}/s", self.trials, Grouped(per_s)),
+        });
         let measured = run_open(
             &plan,
             self.url,
             self.population,
             self.broker_tids,
             self.stop,
-            |_| (),
+            |told| (self.tell)(told.into()),
         )?;
         Ok(self.evidence(&measured))
     }

@@ -4,25 +4,23 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::key_flags::KeyFlags;
+use super::matrix_flags::MatrixFlags;
 use super::{Exit, Failure, print_json, stop};
 use crate::bench::keys::generated;
 use crate::bench::record::SCHEMA_VERSION;
 use crate::bench::self_test::{self, BARE_BACKEND, Experiment};
-use crate::bench::{
-    self, BenchRecord, KeyPolicy, Progress, Question, SigningKey, USUAL_CLAIMS_BYTES,
-};
+use crate::bench::{self, BenchRecord, Progress, Question, SigningKey};
 use crate::clock::SystemClock;
-use crate::credential::{PassphraseSource, Source, load};
 use crate::record::Folder;
 use crate::record::host::QualityWatch;
 use crate::report::{bench_csv, bench_text, self_test_text};
-use crate::signer::{Algorithm, KeyKind, Registry};
+use crate::signer::{KeyKind, Registry};
 use crate::stats::Verdict;
 use crate::units::Span;
 
@@ -41,62 +39,11 @@ pub(super) struct Flags {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     backends: Vec<String>,
 
-    /// The signature algorithms.
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        default_value = "RS256"
-    )]
-    algorithms: Vec<Algorithm>,
+    #[command(flatten)]
+    matrix: MatrixFlags,
 
-    /// The sizes of the RSA keys that are generated: 2048 if no key is given.
-    #[arg(long, value_name = "BITS", value_delimiter = ',')]
-    bits: Vec<usize>,
-
-    /// A key to sign with: an app's configuration file, or PEM or DER.
-    #[arg(long, value_name = "FILE")]
-    key: Vec<PathBuf>,
-
-    /// The environment variable that holds the keys' passphrase.
-    #[arg(long, value_name = "NAME", requires = "key", conflicts_with_all = ["passphrase_file", "passphrase_prompt"])]
-    passphrase_env: Option<String>,
-
-    /// The file that holds the keys' passphrase.
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "key",
-        conflicts_with = "passphrase_prompt"
-    )]
-    passphrase_file: Option<PathBuf>,
-
-    /// Ask for the keys' passphrase at the terminal.
-    #[arg(long, requires = "key")]
-    passphrase_prompt: bool,
-
-    /// The numbers of threads that share a key object.
-    #[arg(
-        long,
-        value_name = "NUMBERS",
-        value_delimiter = ',',
-        default_value = "1"
-    )]
-    threads: Vec<usize>,
-
-    /// What is done about the key for each signature: reused, parsed-per-call,
-    /// decrypted-per-call.
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        default_value = "reused"
-    )]
-    key_policies: Vec<KeyPolicy>,
-
-    /// The sizes of the claims, in bytes.
-    #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values_t = [USUAL_CLAIMS_BYTES])]
-    claims_bytes: Vec<usize>,
+    #[command(flatten)]
+    keys: KeyFlags,
 
     /// The backend that others are compared with.
     #[arg(long, value_name = "NAME", default_value = bench::REFERENCE)]
@@ -167,7 +114,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     for name in flags.backends.iter().chain([&flags.reference]) {
         registry.get(name).map_err(Failure::usage)?;
     }
-    if flags.threads.contains(&0) {
+    if flags.matrix.threads.contains(&0) {
         return Err(Failure::usage(
             "--threads is 0, expected a number from 1 on",
         ));
@@ -190,10 +137,10 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         registry: &registry,
         keys: &keys,
         backends: &backends,
-        algorithms: &flags.algorithms,
-        threads: &flags.threads,
-        key_policies: &flags.key_policies,
-        claims_bytes: &flags.claims_bytes,
+        algorithms: &flags.matrix.algorithms,
+        threads: &flags.matrix.threads,
+        key_policies: &flags.matrix.key_policies,
+        claims_bytes: &flags.matrix.claims_bytes,
         reference: &flags.reference,
         budget: flags.budget.0,
         seed: flags.seed,
@@ -275,11 +222,9 @@ fn show_record(flags: &Flags, record: &BenchRecord) -> Result<(), Failure> {
 
 /// Reads the keys that were given and generates those that are missing.
 fn keys(flags: &Flags) -> Result<Vec<SigningKey>, Failure> {
-    let mut keys = Vec::new();
-    for path in &flags.key {
-        keys.push(read_key(flags, path)?);
-    }
+    let mut keys = flags.keys.read()?;
     let kinds: BTreeSet<KeyKind> = flags
+        .matrix
         .algorithms
         .iter()
         .map(|algorithm| algorithm.key_kind())
@@ -290,7 +235,7 @@ fn keys(flags: &Flags) -> Result<Vec<SigningKey>, Failure> {
                 key.key.kind() == kind && bits.is_none_or(|bits| key.key.bits() == bits)
             })
         };
-        let wanted: Vec<usize> = match (kind, flags.bits.as_slice()) {
+        let wanted: Vec<usize> = match (kind, flags.matrix.bits.as_slice()) {
             _ if kind != KeyKind::Rsa && has(None) => Vec::new(),
             (KeyKind::Rsa, []) if has(None) => Vec::new(),
             (KeyKind::Rsa, []) => vec![2048],
@@ -302,45 +247,6 @@ fn keys(flags: &Flags) -> Result<Vec<SigningKey>, Failure> {
         }
     }
     Ok(keys)
-}
-
-fn read_key(flags: &Flags, path: &Path) -> Result<SigningKey, Failure> {
-    let passphrase = match (&flags.passphrase_env, &flags.passphrase_file) {
-        (Some(name), _) => PassphraseSource::Env(name.clone()),
-        (_, Some(path)) => PassphraseSource::Path(path.clone()),
-        _ if flags.passphrase_prompt => PassphraseSource::Prompt,
-        _ => PassphraseSource::Config,
-    };
-    // A configuration is JSON; PEM and DER never begin with a brace.
-    let is_config = fs::read(path).is_ok_and(|bytes| {
-        bytes
-            .iter()
-            .find(|byte| !byte.is_ascii_whitespace())
-            .is_some_and(|byte| *byte == b'{')
-    });
-    let path = path.to_owned();
-    let source = if is_config {
-        Source::Config { path, passphrase }
-    } else {
-        Source::Key {
-            path,
-            passphrase,
-            client_id: String::new(),
-            client_secret: None,
-            key_id: None,
-            enterprise_id: None,
-            user_id: None,
-        }
-    };
-    let (credential, warnings) = load(&source).map_err(Failure::usage)?;
-    for warning in warnings {
-        eprintln!("mintmark: note: {warning}; {}", warning.hint());
-    }
-    let key = credential.key.open().map_err(Failure::usage)?;
-    Ok(SigningKey {
-        key: Arc::new(key),
-        sealed: Some(credential.key),
-    })
 }
 
 fn run_self_test(flags: &Flags, test: SelfTest) -> Result<Exit, Failure> {

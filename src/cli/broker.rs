@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::broker_mail::MailFlags;
 use super::broker_orders::OrderFlags;
 use super::broker_tls::TlsFlags;
+use super::log::LogFlags;
 use super::{Exit, Failure};
 use crate::broker::directory::Directory;
 use crate::broker::token::LIFE_S;
@@ -24,6 +25,7 @@ use crate::broker::{
 use crate::credential::generate::{self, GenerateError, RsaBits};
 use crate::credential::{PassphraseSource, Sealing, Secret, Source, load};
 use crate::error::Chain;
+use crate::live::metrics::{Scraped, Target, of_broker};
 use crate::signer::{PrivateKey, PublicKey};
 use crate::units::Span;
 
@@ -142,12 +144,17 @@ pub(super) struct Flags {
     #[command(flatten)]
     orders: OrderFlags,
 
+    /// Serve metrics for Prometheus at http://ADDRESS/metrics, apart from the
+    /// token endpoint; a port alone is one of the loopback interface.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<Target>,
+
     /// Print one line of JSON in place of the address.
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
+pub(super) fn run(flags: &Flags, log: LogFlags) -> Result<Exit, Failure> {
     let app = match (&flags.app, &flags.write_config) {
         (Some(path), _) => Some(registered(path, flags.public_key.as_deref())?),
         (None, Some(path)) => Some(generated(path, flags.bits)?),
@@ -184,6 +191,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         },
         orders: flags.orders.orders()?,
         threads: flags.threads,
+        takes_times: flags.metrics.is_some(),
         ..BrokerConfig::default()
     };
     // The signals are caught before the address is known to anyone.
@@ -213,7 +221,23 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         std::fs::write(path, pem)
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     }
-    announce(flags, app.as_ref(), &secrets, &broker).map_err(Failure::failed)?;
+    let scraped = flags.metrics.map(|target| {
+        let read = broker.watch();
+        Scraped::start(target, move || of_broker(read()))
+    });
+    let scraped = scraped.transpose().map_err(Failure::usage)?;
+    let metrics_url = scraped.as_ref().map(Scraped::url);
+    if let Some(url) = &metrics_url {
+        log.say(&format!("metrics are at {url}"));
+    }
+    announce(
+        flags,
+        app.as_ref(),
+        &secrets,
+        &broker,
+        metrics_url.as_deref(),
+    )
+    .map_err(Failure::failed)?;
     waiting.block_on(async {
         loop {
             tokio::select! {
@@ -350,6 +374,7 @@ fn announce(
     app: Option<&AppRegistration>,
     secrets: &Secrets,
     broker: &Broker,
+    metrics_url: Option<&str>,
 ) -> std::io::Result<()> {
     let mut out = stdout().lock();
     if flags.json {
@@ -363,6 +388,7 @@ fn announce(
             "certificate_pem": broker.certificate_pem(),
             "admin_secret": secrets.admin.as_ref().map(Secret::expose),
             "console_url": broker.console_url(),
+            "metrics_url": metrics_url,
             "developer_secret": secrets.developer.as_ref().map(Secret::expose),
             "config": flags.app.as_ref().or(flags.write_config.as_ref()),
             "pid": std::process::id(),

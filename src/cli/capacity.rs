@@ -1,16 +1,18 @@
 //! `mintmark capacity`: the highest rate that an endpoint sustains.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::run::Progress;
+use super::log::LogFlags;
+use super::watch::{Watch, WatchFlags};
 use super::{Exit, Failure, print_json, stop};
 use crate::capacity::{Confidence, LoadTrial, Search, find};
 use crate::load::calibrate::calibrate;
 use crate::load::objective::Objective;
 use crate::record::{Folder, SearchRecord};
 use crate::report::{capacity_sentence, rung_line};
-use crate::scenario::{Prepared, Scenario, SearchWatch};
+use crate::scenario::{Event, Prepared, Scenario, SearchWatch};
 use crate::units::Grouped;
 use clap::Args;
 
@@ -57,9 +59,12 @@ pub(super) struct Flags {
     /// Print the record as JSON in place of the table.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    watch: WatchFlags,
 }
 
-pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
+pub(super) fn run(flags: &Flags, log: LogFlags) -> Result<Exit, Failure> {
     let plan = Scenario::read(&flags.scenario)
         .and_then(|scenario| scenario.plan())
         .map_err(Failure::usage)?;
@@ -72,12 +77,12 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
             "--start has to be above 0, --limit at least as high, and --shorten above 0 and at most 1",
         ));
     }
-    let watch = SearchWatch::start();
+    let conditions = SearchWatch::start();
     let stop = stop::on_signals().map_err(Failure::failed)?;
-    let mut progress = Progress::new();
-    let prepared =
-        Prepared::set(&plan, &mut |event| progress.show(event)).map_err(Failure::failed)?;
-    progress.clear();
+    let watch = RefCell::new(Watch::start(&flags.watch, log, &plan.name, &stop)?);
+    let hear = |event: Event<'_>| watch.borrow().hear(&event);
+    let prepared = Prepared::set(&plan, &mut |event| hear(event)).map_err(Failure::failed)?;
+    hear(Event::Calibrating);
     let calibration = calibrate(
         &prepared.engine,
         &prepared.population,
@@ -108,21 +113,22 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         stop: &stop,
         seed: flags.seed,
         trials: 0,
+        tell: &mut |event| hear(event),
     };
-    if !flags.json {
-        println!(
-            "{}: {objective}, signed by {}; this machine sends up to {}/s",
-            plan.name,
-            prepared.signed_by,
-            Grouped(calibration.ceiling_per_s)
-        );
-    }
-    let answer = find(&search, &mut trial, &mut |rung| {
+    let print = |line: String| {
         if !flags.json {
-            println!("{}", rung_line(rung));
+            watch.borrow_mut().print(line);
         }
-    })
-    .map_err(Failure::failed)?;
+    };
+    print(format!(
+        "{}: {objective}, signed by {}; this machine sends up to {}/s",
+        plan.name,
+        prepared.signed_by,
+        Grouped(calibration.ceiling_per_s)
+    ));
+    let answer = find(&search, &mut trial, &mut |rung| print(rung_line(rung)));
+    watch.borrow_mut().end_show();
+    let answer = answer.map_err(Failure::failed)?;
     let exit = if answer.confidence == Confidence::BoundedBelow || answer.sustains_per_s.is_none() {
         Exit::Inconclusive
     } else {
@@ -139,7 +145,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         calibration,
         answer,
     };
-    let document = watch
+    let document = conditions
         .finish(&plan, &run, prepared, found)
         .map_err(Failure::failed)?;
     let written = folder.write(&document);
@@ -148,9 +154,10 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     }
     let path = written.map_err(Failure::failed)?;
     if flags.json {
-        eprintln!("mintmark: the record is in {}", path.display());
+        log.say(&format!("the record is in {}", path.display()));
     } else {
         println!("\nThe record is in {}", path.display());
     }
+    watch.into_inner().linger(&stop);
     Ok(exit)
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::access_flags::{AccessFlags, NoNats};
+use super::log::LogFlags;
 use super::run::{exit_of, keep};
 use super::{Exit, Failure, stop};
 use crate::error::Chain;
@@ -124,11 +125,11 @@ enum By {
     Measured,
 }
 
-pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
+pub(super) fn run(flags: &Flags, log: LogFlags) -> Result<Exit, Failure> {
     match &flags.verb {
-        Verb::Run(flags) => run_fleet(flags),
-        Verb::Resume(flags) => resume(flags),
-        Verb::Local(flags) => local(flags),
+        Verb::Run(flags) => run_fleet(flags, log),
+        Verb::Resume(flags) => resume(flags, log),
+        Verb::Local(flags) => local(flags, log),
     }
 }
 
@@ -167,7 +168,7 @@ fn folder(results: &Path, name: &str) -> Result<Folder, Failure> {
     Folder::create(results, &format!("{now}-{name}")).map_err(Failure::failed)
 }
 
-fn run_fleet(flags: &RunFlags) -> Result<Exit, Failure> {
+fn run_fleet(flags: &RunFlags, log: LogFlags) -> Result<Exit, Failure> {
     let access = flags
         .access
         .access()
@@ -192,11 +193,11 @@ fn run_fleet(flags: &RunFlags) -> Result<Exit, Failure> {
         &plan,
         folder,
         (&run, gathered),
-        flags.leading.json,
+        (flags.leading.json, log),
     )
 }
 
-fn resume(flags: &ResumeFlags) -> Result<Exit, Failure> {
+fn resume(flags: &ResumeFlags, log: LogFlags) -> Result<Exit, Failure> {
     let access = flags
         .access
         .access()
@@ -218,11 +219,11 @@ fn resume(flags: &ResumeFlags) -> Result<Exit, Failure> {
         &plan,
         folder,
         (&run, gathered),
-        flags.leading.json,
+        (flags.leading.json, log),
     )
 }
 
-fn local(flags: &LocalFlags) -> Result<Exit, Failure> {
+fn local(flags: &LocalFlags, log: LogFlags) -> Result<Exit, Failure> {
     let (mut scenario, plan) = read(&flags.scenario)?;
     let folder = folder(&flags.leading.results, &plan.name)?;
     let stop = stop::on_signals().map_err(Failure::failed)?;
@@ -269,7 +270,7 @@ fn local(flags: &LocalFlags) -> Result<Exit, Failure> {
         &plan,
         folder,
         (&run, gathered),
-        flags.leading.json,
+        (flags.leading.json, log),
     );
     drop(agents);
     exit
@@ -300,19 +301,19 @@ fn finish(
     plan: &Plan,
     folder: Folder,
     (led, gathered): (&str, Gathered),
-    json: bool,
+    (json, log): (bool, LogFlags),
 ) -> Result<Exit, Failure> {
     let run = folder.run();
     let document = watch
         .finish(plan, &run, gathered)
         .map_err(Failure::failed)?;
-    keep(folder, &document, json)?;
+    keep(folder, &document, json, log)?;
     if let Err(error) = coordinator.done(led) {
         // The record is there; agents end by themselves.
-        eprintln!(
-            "mintmark: agents could not be told of the result: {}",
+        log.say(&format!(
+            "agents could not be told of the result: {}",
             Chain(&error)
-        );
+        ));
     }
     Ok(exit_of(plan, &document))
 }

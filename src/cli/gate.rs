@@ -3,21 +3,25 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
+use super::gate_saved::{self, InitFlags};
+use super::key_flags::KeyFlags;
+use super::matrix_flags::MatrixFlags;
 use super::{Exit, Failure, print_json, stop};
-use crate::bench::{Case, KeyPolicy, USUAL_CLAIMS_BYTES};
+use crate::bench::SigningKey;
 use crate::clock::SystemClock;
 use crate::gate::config::{Config, Side};
 use crate::gate::{
-    Backends, Builds, Cells, Contest, GateCase, GateRecord, GateVerdict, Keys, OnInconclusive,
-    Plan, Saved, Watched, compare_saved, measure_saved, run as run_gate,
+    Backends, Builds, Cells, Contest, GateRecord, Keys, OnInconclusive, Plan, Watched,
+    run as run_gate,
 };
 use crate::report::{gate_junit, gate_markdown, gate_text};
-use crate::signer::{Algorithm, Registry};
+use crate::signer::{KeyKind, Registry};
 use crate::stats::Tolerance;
 use crate::units::Span;
 
@@ -65,8 +69,15 @@ pub(super) struct Flags {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "baseline_bin", "saved"])]
     config: Option<PathBuf>,
 
+    /// The backends to measure where builds or saved figures are compared.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    backends: Vec<String>,
+
     #[command(flatten)]
-    cells: CellFlags,
+    matrix: MatrixFlags,
+
+    #[command(flatten)]
+    keys: KeyFlags,
 
     /// The smallest change that is told, in percent.
     #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
@@ -101,94 +112,11 @@ pub(super) struct Flags {
     markdown: Option<PathBuf>,
 }
 
-/// The cases, as flags.
-#[derive(Debug, Args)]
-struct CellFlags {
-    /// The backends to measure where builds or saved figures are compared.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    backends: Vec<String>,
-
-    /// The signature algorithms.
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        default_value = "RS256"
-    )]
-    algorithms: Vec<Algorithm>,
-
-    /// The sizes of RSA keys.
-    #[arg(
-        long,
-        value_name = "BITS",
-        value_delimiter = ',',
-        default_value = "2048"
-    )]
-    bits: Vec<usize>,
-
-    /// The numbers of threads.
-    #[arg(
-        long,
-        value_name = "NUMBERS",
-        value_delimiter = ',',
-        default_value = "1"
-    )]
-    threads: Vec<usize>,
-
-    /// What is done about the key for each signature.
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        default_value = "reused"
-    )]
-    key_policies: Vec<KeyPolicy>,
-
-    /// The sizes of the claims, in bytes.
-    #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values_t = [USUAL_CLAIMS_BYTES])]
-    claims_bytes: Vec<usize>,
-}
-
-impl CellFlags {
-    fn cells(&self, tolerance: f64) -> Cells {
-        Cells {
-            backends: self.backends.clone(),
-            algorithms: self.algorithms.clone(),
-            bits: self.bits.clone(),
-            threads: self.threads.clone(),
-            key_policies: self.key_policies.clone(),
-            claims_bytes: self.claims_bytes.clone(),
-            tolerance: Tolerance {
-                floor: tolerance,
-                mean: tolerance,
-            },
-        }
-    }
-}
-
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Saves figures of this build, and writes a configuration that compares
     /// with them.
     Init(InitFlags),
-}
-
-#[derive(Debug, Args)]
-struct InitFlags {
-    #[command(flatten)]
-    cells: CellFlags,
-
-    /// The configuration file to write.
-    #[arg(long, value_name = "FILE", default_value = "gate.toml")]
-    config: PathBuf,
-
-    /// The file for the saved figures.
-    #[arg(long, value_name = "FILE", default_value = "gate-baseline.json")]
-    baseline: PathBuf,
-
-    /// Replace files that are there.
-    #[arg(long)]
-    force: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -203,22 +131,24 @@ const ALPHA: f64 = 0.01;
 
 pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     if let Some(Verb::Init(init)) = &flags.verb {
-        return initialise(init);
+        return gate_saved::initialise(init);
     }
-    let config = config(flags)?;
+    let keys = flags.keys.read()?;
+    let config = config(flags, &keys)?;
     let registry = Registry::compiled();
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let bar = spinner();
     let record = match (&config.baseline, &config.candidate) {
-        (Side::Saved(path), Side::This) => {
-            let mut record = against_saved(flags, &config, &registry, path, &stop, &bar)?;
-            record.trusts_saved = flags.trust_saved;
-            if !flags.trust_saved {
-                record.verdict = advice(record.verdict);
-            }
-            record
-        }
-        _ => contest(flags, &config, &registry, &stop, &bar)?,
+        (Side::Saved(path), Side::This) => gate_saved::compare(
+            path,
+            keys,
+            flags.trust_saved,
+            flags.seed,
+            &registry,
+            &stop,
+            &bar,
+        )?,
+        _ => contest(flags, &config, keys, &registry, &stop, &bar)?,
     };
     bar.finish_and_clear();
     show(flags, &record)?;
@@ -230,16 +160,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     }))
 }
 
-/// What figures of another time may say unless they are trusted: nothing that
-/// fails a build, except that they do not compare.
-fn advice(verdict: GateVerdict) -> GateVerdict {
-    match verdict {
-        GateVerdict::Regressed => GateVerdict::Inconclusive,
-        other => other,
-    }
-}
-
-fn config(flags: &Flags) -> Result<Config, Failure> {
+fn config(flags: &Flags, keys: &[SigningKey]) -> Result<Config, Failure> {
     if let Some(path) = &flags.config {
         return Config::read(path).map_err(Failure::usage);
     }
@@ -275,22 +196,60 @@ fn config(flags: &Flags) -> Result<Config, Failure> {
         candidate,
         on_inconclusive: OnInconclusive::default(),
         most: None,
-        cases: vec![flags.cells.cells(flags.tolerance / 100.0)],
+        cases: vec![cells(
+            &flags.matrix,
+            &flags.backends,
+            flags.tolerance / 100.0,
+            keys,
+        )],
     })
+}
+
+/// Makes the block of cases that flags describe, given the keys that were
+/// brought.
+pub(super) fn cells(
+    matrix: &MatrixFlags,
+    backends: &[String],
+    tolerance: f64,
+    keys: &[SigningKey],
+) -> Cells {
+    let mut bits = matrix.bits.clone();
+    if bits.is_empty() {
+        let rsa = keys.iter().filter(|key| key.key.kind() == KeyKind::Rsa);
+        bits.extend(rsa.map(|key| key.key.bits()));
+        bits.sort_unstable();
+        bits.dedup();
+    }
+    if bits.is_empty() {
+        bits.push(2048);
+    }
+    Cells {
+        backends: backends.to_vec(),
+        algorithms: matrix.algorithms.clone(),
+        bits,
+        threads: matrix.threads.clone(),
+        key_policies: matrix.key_policies.clone(),
+        claims_bytes: matrix.claims_bytes.clone(),
+        tolerance: Tolerance {
+            floor: tolerance,
+            mean: tolerance,
+        },
+    }
 }
 
 fn contest(
     flags: &Flags,
     config: &Config,
+    keys: Vec<SigningKey>,
     registry: &Registry,
-    stop: &std::sync::atomic::AtomicBool,
+    stop: &AtomicBool,
     bar: &ProgressBar,
 ) -> Result<GateRecord, Failure> {
     let cases = config.gate_cases(&usual_backends(registry));
     let sides = cases
         .iter()
         .flat_map(|case| [&case.baseline, &case.candidate]);
-    let keys = Arc::new(Keys::of(Vec::new(), sides).map_err(Failure::usage)?);
+    let keys = Arc::new(Keys::of(keys, sides).map_err(Failure::usage)?);
     let mut contest: Box<dyn Contest + '_> = match (&config.baseline, &config.candidate) {
         (Side::Backend(baseline), Side::Backend(candidate)) => {
             for name in [baseline, candidate] {
@@ -333,7 +292,7 @@ fn contest(
 
 /// The backends that are compared between builds if none are named: those
 /// that load tests sign with.
-fn usual_backends(registry: &Registry) -> Vec<String> {
+pub(super) fn usual_backends(registry: &Registry) -> Vec<String> {
     registry
         .names()
         .into_iter()
@@ -365,74 +324,6 @@ fn looks(most: Option<Span>) -> Result<Vec<Duration>, Failure> {
     Ok(looks)
 }
 
-fn saved_cases(config: &Config, registry: &Registry) -> Vec<Case> {
-    config
-        .gate_cases(&usual_backends(registry))
-        .into_iter()
-        .map(|case: GateCase| case.candidate)
-        .collect()
-}
-
-fn against_saved(
-    flags: &Flags,
-    config: &Config,
-    registry: &Registry,
-    path: &Path,
-    stop: &std::sync::atomic::AtomicBool,
-    bar: &ProgressBar,
-) -> Result<GateRecord, Failure> {
-    let then = read_saved(path)?;
-    let cases: Vec<Case> = then.cases.iter().map(|saved| saved.case.clone()).collect();
-    let started = std::time::Instant::now();
-    let here = crate::gate::Fingerprint::here();
-    // Nothing is measured that will not be compared.
-    let now = if here.differences(&then.fingerprint).is_empty() {
-        let keys = Keys::of(Vec::new(), &cases).map_err(Failure::usage)?;
-        measure_saved(
-            registry,
-            &keys,
-            &cases,
-            &SystemClock::new(),
-            stop,
-            &mut |done, of| bar.set_message(format!("visit {} of {of}", done + 1)),
-        )
-        .map_err(Failure::failed)?
-    } else {
-        Saved {
-            fingerprint: here,
-            cases: Vec::new(),
-            ..then.clone()
-        }
-    };
-    let _ = config;
-    Ok(GateRecord::of_saved(
-        &path.display().to_string(),
-        &then,
-        compare_saved(&then, &now),
-        started.elapsed(),
-        flags.seed,
-    ))
-}
-
-fn read_saved(path: &Path) -> Result<Saved, Failure> {
-    let unusable = |error: &dyn std::fmt::Display| {
-        Failure::usage(format!(
-            "cannot use {}: {error}, expected what `mintmark gate init` writes",
-            path.display()
-        ))
-    };
-    let text = fs::read(path).map_err(|error| unusable(&error))?;
-    let saved: Saved = serde_json::from_slice(&text).map_err(|error| unusable(&error))?;
-    if saved.schema_version > crate::gate::SAVED_SCHEMA_VERSION {
-        return Err(unusable(&format!(
-            "its schema version is {}, this program reads up to {}",
-            saved.schema_version,
-            crate::gate::SAVED_SCHEMA_VERSION
-        )));
-    }
-    Ok(saved)
-}
-
 fn show(flags: &Flags, record: &GateRecord) -> Result<(), Failure> {
     let write = |path: &Path, text: &str| {
         fs::write(path, text)
@@ -456,74 +347,7 @@ fn show(flags: &Flags, record: &GateRecord) -> Result<(), Failure> {
     Ok(())
 }
 
-fn initialise(flags: &InitFlags) -> Result<Exit, Failure> {
-    for path in [&flags.config, &flags.baseline] {
-        if path.exists() && !flags.force {
-            return Err(Failure::usage(format!(
-                "{} is there already, expected --force to replace it",
-                path.display()
-            )));
-        }
-    }
-    let registry = Registry::compiled();
-    let config = Config {
-        baseline: Side::Saved(flags.baseline.clone()),
-        candidate: Side::This,
-        on_inconclusive: OnInconclusive::default(),
-        most: None,
-        cases: vec![flags.cells.cells(Tolerance::default().floor)],
-    };
-    let cases = saved_cases(&config, &registry);
-    let keys = Keys::of(Vec::new(), &cases).map_err(Failure::usage)?;
-    let stop = stop::on_signals().map_err(Failure::failed)?;
-    let bar = spinner();
-    let saved = measure_saved(
-        &registry,
-        &keys,
-        &cases,
-        &SystemClock::new(),
-        &stop,
-        &mut |done, of| bar.set_message(format!("visit {} of {of}", done + 1)),
-    )
-    .map_err(Failure::failed)?;
-    bar.finish_and_clear();
-    let write = |path: &Path, text: String| {
-        fs::write(path, text)
-            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
-    };
-    let json = serde_json::to_string_pretty(&saved).map_err(Failure::failed)?;
-    write(&flags.baseline, json)?;
-    write(&flags.config, template(&config)?)?;
-    for case in &saved.cases {
-        println!("{:>9.1} µs  {}", case.floor_ns / 1e3, case.case);
-    }
-    println!(
-        "wrote {} and {}; compare with `mintmark gate --config {}`",
-        flags.baseline.display(),
-        flags.config.display(),
-        flags.config.display()
-    );
-    Ok(Exit::Success)
-}
-
-fn template(config: &Config) -> Result<String, Failure> {
-    let body = toml::to_string_pretty(config).map_err(Failure::failed)?;
-    Ok(format!(
-        "# What `mintmark gate --config` compares. Saved figures are advice, and only on\n\
-         # the machine that they came from. To let a gate decide, keep the old program\n\
-         # and set it against the new one:\n\
-         #\n\
-         #   baseline = {{ binary = \"old/mintmark\" }}\n\
-         #   candidate = \"this\"\n\
-         #\n\
-         # or two backends:\n\
-         #\n\
-         #   baseline = {{ backend = \"ring\" }}\n\
-         #   candidate = {{ backend = \"aws-lc-rs\" }}\n\n{body}"
-    ))
-}
-
-fn spinner() -> ProgressBar {
+pub(super) fn spinner() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
     bar

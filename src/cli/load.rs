@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Exit, Failure, run::run_and_keep};
+use super::log::LogFlags;
+use super::run::run_and_keep;
+use super::watch::WatchFlags;
+use super::{Exit, Failure};
 use crate::load::arrival::Spacing;
 use crate::load::assertions::Mode;
 use crate::load::objective::Objective;
@@ -179,6 +182,9 @@ pub(super) struct Flags {
     /// Print the record as JSON in place of the tables.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    watch: WatchFlags,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -205,9 +211,9 @@ enum Signs {
     Repeat,
 }
 
-pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
+pub(super) fn run(flags: &Flags, log: LogFlags) -> Result<Exit, Failure> {
     let plan = scenario(flags).plan().map_err(Failure::usage)?;
-    run_and_keep(&plan, &flags.results, flags.json)
+    run_and_keep(&plan, &flags.results, flags.json, (&flags.watch, log))
 }
 
 fn scenario(flags: &Flags) -> Scenario {

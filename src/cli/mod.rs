@@ -21,8 +21,12 @@ mod capacity;
 #[cfg(feature = "fleet")]
 mod fleet;
 mod gate;
+mod gate_saved;
 mod gate_worker;
+mod key_flags;
 mod load;
+mod log;
+mod matrix_flags;
 mod report;
 mod results;
 mod run;
@@ -30,6 +34,7 @@ mod scenario;
 mod sign;
 mod stop;
 mod token;
+mod watch;
 
 use std::error::Error;
 
@@ -41,6 +46,9 @@ use crate::error::{Chain, Exit};
 #[derive(Debug, Parser)]
 #[command(name = "mintmark", version, about, max_term_width = 100)]
 struct Flags {
+    #[command(flatten)]
+    log: log::LogFlags,
+
     #[command(subcommand)]
     verb: Verb,
 }
@@ -85,14 +93,15 @@ pub fn main() -> Exit {
             return exit;
         }
     };
+    flags.log.start();
     let outcome = match &flags.verb {
-        Verb::Run(flags) => run::run(flags),
-        Verb::Load(flags) => load::run(flags),
-        Verb::Capacity(flags) => capacity::run(flags),
+        Verb::Run(verb) => run::run(verb, flags.log),
+        Verb::Load(verb) => load::run(verb, flags.log),
+        Verb::Capacity(verb) => capacity::run(verb, flags.log),
         #[cfg(feature = "fleet")]
-        Verb::Fleet(flags) => fleet::run(flags),
+        Verb::Fleet(verb) => fleet::run(verb, flags.log),
         #[cfg(feature = "fleet")]
-        Verb::Agent(flags) => agent::run(flags),
+        Verb::Agent(verb) => agent::run(verb),
         Verb::Report(flags) => report::run(flags),
         Verb::Results(flags) => results::run(flags),
         Verb::Scenario(flags) => scenario::run(flags),
@@ -100,7 +109,7 @@ pub fn main() -> Exit {
         Verb::Gate(flags) => gate::run(flags),
         Verb::GateWorker => gate_worker::run(),
         Verb::Backends(flags) => backends::run(flags),
-        Verb::Broker(flags) => broker::run(flags),
+        Verb::Broker(verb) => broker::run(verb, flags.log),
         Verb::App(flags) => app::run(flags),
         Verb::Sign(flags) => sign::run(flags),
         Verb::Token(flags) => token::run(flags),
@@ -108,7 +117,7 @@ pub fn main() -> Exit {
     match outcome {
         Ok(exit) => exit,
         Err(failure) => {
-            eprintln!("mintmark: {}", Chain(&*failure.error));
+            flags.log.say(&Chain(&*failure.error).to_string());
             failure.exit
         }
     }

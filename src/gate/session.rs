@@ -335,7 +335,7 @@ fn distrust(control: &CaseResult, cases: &mut [CaseResult]) {
             "the machine was too restless to find the baseline equal to itself"
         }
         GateVerdict::Regressed | GateVerdict::Improved => {
-            "in this session the baseline differed from itself"
+            "this time the baseline differed from itself"
         }
     };
     for case in cases {

@@ -6,7 +6,7 @@
 //! is over is given up and counted as abandoned.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,9 +81,16 @@ pub struct Progress {
     pub elapsed: Duration,
     /// Warm-up and measure together.
     pub planned: Duration,
-    /// Calls answered so far, warm-up included.
+    /// Warm-up alone.
+    pub warm_up: Duration,
+    /// Requests that were due so far, warm-up included. In a closed loop a
+    /// call is due when it is sent.
+    pub due: u64,
+    /// Those that were sent, or looked for a kept token.
+    pub sent: u64,
+    /// Those that got a token.
     pub answered: u64,
-    /// Calls failed so far.
+    /// Those that did not, or were given up unsent.
     pub failed: u64,
 }
 
@@ -258,13 +265,15 @@ where
         let mut given_up = listening.clone();
         while matches!(*listening.borrow(), Signal::Start(_)) {
             let cpu = (!plan.think.is_zero()).then(thread_cpu);
+            live.is_due();
+            live.is_sent();
             let begun = Instant::now();
             let Some(call) = unless_given_up(caller.call(), &mut given_up).await else {
                 was_calling = begun >= measured_from;
                 return;
             };
             let response = begun.elapsed();
-            live.count(&call);
+            live.has_ended(&call.outcome);
             if let Some(since) = begun.checked_duration_since(measured_from)
                 && since < plan.measure
             {
@@ -340,17 +349,11 @@ fn watch_over(
     let mut pass_until = |end: Duration| {
         loop {
             let elapsed = origin.elapsed();
-            let sum = |counter: fn(&Live) -> &AtomicU64| -> u64 {
-                live.iter()
-                    .map(|worker| counter(worker).load(Ordering::Relaxed))
-                    .sum()
-            };
-            tell(Progress {
+            tell(Live::sum(
+                &live.iter(),
                 elapsed,
-                planned,
-                answered: sum(|worker| &worker.answered),
-                failed: sum(|worker| &worker.failed),
-            });
+                (plan.warm_up, plan.measure),
+            ));
             if elapsed >= end || stop.load(Ordering::Relaxed) {
                 return elapsed;
             }

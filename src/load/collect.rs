@@ -111,12 +111,12 @@ impl Collector {
     /// Tells of a slice and adds it to the one that is being joined, if it
     /// belongs to it.
     fn keep(&mut self, index: u64, slice: Pending, tell: &mut impl FnMut(Told<'_>)) {
-        tell(Told::Slice(PassedSlice {
-            start_ns: index * self.slice_ns,
-            length_ns: self.slice_ns,
-            scheduled: slice.scheduled,
-            outcomes: &slice.outcomes,
-        }));
+        tell(Told::Slice(PassedSlice::new(
+            index * self.slice_ns,
+            self.slice_ns,
+            slice.scheduled,
+            &slice.outcomes,
+        )));
         let mut start_ns = self.start_of(index);
         if self.last.as_ref().is_some_and(|last| last.0 != start_ns) {
             self.pack_last();

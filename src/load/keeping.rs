@@ -21,7 +21,7 @@ use super::caller::{CallerError, Shared, Writer};
 use crate::assertion::Subject;
 use crate::record::{Habits, Herds, KeyHabit, Outcome, TokenHabit};
 use crate::token::{
-    Cache, CacheError, Exchange, Fault, Policy, Purpose, Refresh, Source, Token, Wanted,
+    Cache, CacheError, Exchange, Fault, Metrics, Policy, Purpose, Refresh, Source, Token, Wanted,
 };
 
 /// How early a cached token is replaced: a minute, as careful clients do, and
@@ -103,6 +103,12 @@ impl Kept {
             self.apart.signed.load(Ordering::Relaxed),
             self.apart.sent.load(Ordering::Relaxed),
         )
+    }
+
+    /// Returns what the cache has counted so far.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.cache.metrics()
     }
 
     /// Returns how many calls waited for the fetch of another so far.

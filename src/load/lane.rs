@@ -162,6 +162,7 @@ impl Lane {
             starts.next_if(|start| start.due_ns <= since && start.due_ns < ends_ns)
         {
             self.tally.borrow_mut().schedule(start.due_ns);
+            self.live.is_due();
             let job = Job {
                 start,
                 observed_ns: now,
@@ -217,6 +218,9 @@ impl Lane {
         let seat = Rc::new(Seat::default());
         let mut failures = 0_u32;
         while let Some(job) = poll_fn(|cx| self.poll_next(&seat, cx)).await {
+            if job.tried.is_none() {
+                self.live.is_sent();
+            }
             if let Some(late) = self.too_late(&job) {
                 self.discard(&job.start).await;
                 self.record(
@@ -290,6 +294,7 @@ impl Lane {
             *next += *step;
             *begun += 1;
             self.tally.borrow_mut().schedule(due_ns);
+            self.live.is_due();
             return Poll::Ready(Some(Job {
                 start,
                 observed_ns: now,

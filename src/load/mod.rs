@@ -15,7 +15,7 @@
 //! | [`population`], [`assertions`] | whose token is asked for, and where the assertion comes from |
 //! | [`CachePlan`], [`open::Retries`] | whether a token is kept, and a failure repeated |
 //! | [`transport`] | how it travels |
-//! | `lane`, `tally`, `collect` | how a thread sends, counts, and hands over |
+//! | `lane`, `tally`, `collect`, `failures` | how a thread sends, counts, and hands over |
 //! | [`observe`] | what is known of it while it runs |
 //! | [`verdict`], [`calibrate`] | whether to believe it, and what this machine can do |
 //!
@@ -29,6 +29,7 @@ pub mod caller;
 mod closed;
 mod collect;
 mod crew;
+mod failures;
 mod health;
 pub mod keeping;
 mod lane;

@@ -34,10 +34,26 @@ pub struct PassedSlice<'a> {
     pub length_ns: u64,
     /// Requests that were due within it.
     pub scheduled: u64,
-    pub(super) outcomes: &'a BTreeMap<String, Sets>,
+    outcomes: &'a BTreeMap<String, Sets>,
 }
 
 impl<'a> PassedSlice<'a> {
+    /// Makes a slice of its outcomes by name.
+    #[must_use]
+    pub fn new(
+        start_ns: u64,
+        length_ns: u64,
+        scheduled: u64,
+        outcomes: &'a BTreeMap<String, Sets>,
+    ) -> Self {
+        Self {
+            start_ns,
+            length_ns,
+            scheduled,
+            outcomes,
+        }
+    }
+
     /// Iterates over the outcomes of its requests by name, each with its
     /// histograms.
     pub fn outcomes(&self) -> impl Iterator<Item = (&'a str, &'a Sets)> + use<'a> {

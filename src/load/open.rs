@@ -19,6 +19,7 @@ use super::assertions::MintError;
 use super::cached::Caching;
 use super::collect::Collector;
 use super::crew::{LaneParts, LaneResult, Numbered, Shared, Signal};
+use super::failures::Failures;
 use super::measured::measured;
 pub use super::measured::{account, merged};
 use super::mint::Mint;
@@ -97,6 +98,11 @@ pub fn run_open(
     stop: &AtomicBool,
     mut tell: impl FnMut(Told<'_>),
 ) -> Result<OpenMeasured, OpenError> {
+    let mut failures = Failures::default();
+    let mut tell = |told: Told<'_>| {
+        failures.hear(&told);
+        tell(told);
+    };
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let lanes = lanes_of(plan, threads);
     let caching = plan
@@ -159,7 +165,7 @@ pub fn run_open(
             }
         };
         let mint_tids: Vec<i32> = ready.mint.iter().flat_map(Mint::tids).copied().collect();
-        let mut watched = Watch {
+        let watch = Watch {
             plan,
             origin_ns,
             live: &live,
@@ -167,10 +173,9 @@ pub fn run_open(
             mint_tids: &mint_tids,
             broker_tids,
             stop,
-        }
-        .pass(&mut tell, &mut gather, || {
-            running.iter().all(thread::ScopedJoinHandle::is_finished)
-        });
+        };
+        let is_over = || running.iter().all(thread::ScopedJoinHandle::is_finished);
+        let mut watched = watch.pass(&mut tell, &mut gather, is_over);
         let ended_ns = now_ns();
         if watched.was_stopped {
             let _ = signals.send(Signal::Finish(ended_ns));
@@ -180,10 +185,7 @@ pub fn run_open(
         } else {
             plan.drain
         };
-        while running.iter().any(|lane| !lane.is_finished()) && now_ns() - ended_ns < as_ns(drain) {
-            gather(&mut tell);
-            thread::sleep(Duration::from_millis(1));
-        }
+        watch.drain(drain, &mut tell, &mut gather, is_over);
         let _ = signals.send(Signal::GiveUp);
         let mut total = LaneResult::default();
         for lane in running {

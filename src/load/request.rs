@@ -5,7 +5,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::arrival::Start;
@@ -240,12 +239,7 @@ impl Lane {
     }
 
     pub(super) fn record(&self, job: &Job, outcome: &Outcome, parts: &Parts) {
-        let counter = if outcome.is_answered() {
-            &self.live.answered
-        } else {
-            &self.live.failed
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.live.has_ended(outcome);
         self.tally
             .borrow_mut()
             .record(job.start.due_ns, outcome, parts);

@@ -40,7 +40,7 @@ impl Watch<'_> {
     /// Lets warm-up and measuring pass, unless `is_over` says that no thread has
     /// anything left to do.
     pub fn pass<T: FnMut(Told<'_>)>(
-        self,
+        &self,
         tell: &mut T,
         mut gather: impl FnMut(&mut T),
         is_over: impl Fn() -> bool,
@@ -48,16 +48,8 @@ impl Watch<'_> {
         let warm_up = self.plan.warm_up;
         let planned = warm_up + self.plan.measure;
         let mut pass_until = |end: Duration, mut health: Option<&mut HealthWatch>| loop {
-            let elapsed = Duration::from_nanos(now_ns().saturating_sub(self.origin_ns));
-            let sum = |counter: fn(&Live) -> u64| self.live.iter().map(|live| counter(live)).sum();
-            let answered = sum(|live| live.answered.load(Ordering::Relaxed));
-            let failed = sum(|live| live.failed.load(Ordering::Relaxed));
-            tell(Told::Progress(Progress {
-                elapsed,
-                planned,
-                answered,
-                failed,
-            }));
+            let elapsed = self.elapsed();
+            tell(Told::Progress(self.progress(elapsed)));
             gather(tell);
             if let Some(health) = &mut health {
                 health.look();
@@ -95,5 +87,40 @@ impl Watch<'_> {
             health: health.finish(),
             was_stopped: self.stop.load(Ordering::Relaxed),
         }
+    }
+
+    /// Waits until `is_over` says that no thread has anything left to do, but
+    /// not for longer than `longest`.
+    pub fn drain<T: FnMut(Told<'_>)>(
+        &self,
+        longest: Duration,
+        tell: &mut T,
+        mut gather: impl FnMut(&mut T),
+        is_over: impl Fn() -> bool,
+    ) {
+        let began = self.elapsed();
+        let mut told = began;
+        while !is_over() {
+            let elapsed = self.elapsed();
+            if elapsed - began >= longest {
+                break;
+            }
+            if elapsed - told >= TICK {
+                told = elapsed;
+                tell(Told::Progress(self.progress(elapsed)));
+            }
+            gather(tell);
+            thread::sleep(Duration::from_millis(1));
+        }
+        tell(Told::Progress(self.progress(self.elapsed())));
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(now_ns().saturating_sub(self.origin_ns))
+    }
+
+    fn progress(&self, elapsed: Duration) -> Progress {
+        let live = self.live.iter().map(|live| &**live);
+        Live::sum(&live, elapsed, (self.plan.warm_up, self.plan.measure))
     }
 }

@@ -5,6 +5,7 @@
 //! report shows is computed from the document alone, so that a report can be
 //! made again years later. Nothing here measures, decides or prints.
 
+pub mod buckets;
 pub mod case;
 pub mod document;
 pub mod encoded;
@@ -24,6 +25,7 @@ pub mod warning;
 #[cfg(test)]
 pub(crate) mod sample;
 
+pub use self::buckets::{Buckets, SharedBuckets};
 pub use self::document::{
     CpuTime, Gathered, Habits, Herds, KeyFacts, KeyHabit, Latencies, Phases, Refusal, RunDocument,
     Slice, StepRecord, TokenHabit, Tool,

@@ -30,12 +30,20 @@ fn write_all(out: &mut String, record: &GateRecord) -> fmt::Result {
     )?;
     writeln!(out, "  baseline   {}", record.baseline)?;
     writeln!(out, "  candidate  {}", record.candidate)?;
-    writeln!(
+    write!(
         out,
-        "  took       {}; verdicts on a side are wrong in at most {} % of gates",
-        Shown(Duration::from_nanos(record.took_ns)),
-        100.0 * record.alpha
+        "  took       {}",
+        Shown(Duration::from_nanos(record.took_ns))
     )?;
+    // Saved figures are compared with a limit, without a chance of error.
+    if record.alpha > 0.0 {
+        write!(
+            out,
+            "; verdicts on a side are wrong in at most {} % of gates",
+            100.0 * record.alpha
+        )?;
+    }
+    writeln!(out)?;
     if !record.cases.is_empty() {
         writeln!(out, "\nTime of a signature, candidate against baseline")?;
         let mut table = Columns::new(
@@ -83,14 +91,28 @@ fn write_all(out: &mut String, record: &GateRecord) -> fmt::Result {
             control.verdict
         )?;
     }
-    let quality = &record.quality;
-    writeln!(
-        out,
-        "Quality: load {:.1}, {:.0} % of operations preempted, {:.1} % stolen",
-        quality.load_1m.unwrap_or_default(),
-        100.0 * quality.preempted_share,
-        100.0 * quality.steal_share.unwrap_or_default()
-    )
+    let known = quality(record);
+    if !known.is_empty() {
+        writeln!(out, "Quality: {}", known.join(", "))?;
+    }
+    Ok(())
+}
+
+/// What is known of the machine while it was measured.
+fn quality(record: &GateRecord) -> Vec<String> {
+    let facts = &record.quality;
+    let mut known = Vec::new();
+    known.extend(facts.load_1m.map(|load| format!("load {load:.1}")));
+    if record.cases.iter().any(|case| case.attempt.is_some()) {
+        let share = 100.0 * facts.preempted_share;
+        known.push(format!("{share:.0} % of operations preempted"));
+    }
+    known.extend(
+        facts
+            .steal_share
+            .map(|share| format!("{:.1} % stolen", 100.0 * share)),
+    );
+    known
 }
 
 fn row(case: &CaseResult) -> Vec<String> {
@@ -137,4 +159,26 @@ fn saved_row(saved: &SavedResult) -> Vec<String> {
         ),
         format!("{:.0} %", 100.0 * saved.tolerance),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::{Fingerprint, SAVED_SCHEMA_VERSION, Saved};
+
+    #[test]
+    fn what_was_not_measured_is_not_shown() {
+        let then = Saved {
+            schema_version: SAVED_SCHEMA_VERSION,
+            taken_at: "2026-01-01T00:00:00Z".into(),
+            fingerprint: Fingerprint::here(),
+            cases: Vec::new(),
+        };
+        let record = GateRecord::of_saved("then.json", &then, Vec::new(), Duration::ZERO, 1);
+        let text = gate_text(&record);
+        assert!(text.contains("then.json"), "{text}");
+        for unknown in ["wrong in at most", "Quality", "preempted", "stolen"] {
+            assert!(!text.contains(unknown), "{unknown}: {text}");
+        }
+    }
 }

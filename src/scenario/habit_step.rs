@@ -38,8 +38,10 @@ pub(super) fn run_step(
     // What is fetched apart from the workers belongs to no call of theirs; it
     // is counted over the measured phase, to within a tick of the progress.
     // So are the calls that wait, of which all do before there is a token.
+    let keeps_tokens = step.habits.token != TokenHabit::FetchPerCall;
     let (mut before, mut after) = (None, (0, 0));
     let mut waits_before = 0;
+    let mut told_s = None;
     let measured = run_closed(
         &closed,
         |index| Habitual::new(shared, &kept, step.habits, index),
@@ -55,9 +57,16 @@ pub(super) fn run_step(
             } else {
                 waits_before = kept.waits();
             }
+            let second = progress.elapsed.as_secs();
+            if keeps_tokens && told_s.replace(second) != Some(second) {
+                tell(Event::Cache(kept.metrics()));
+            }
             tell(Event::Step(progress));
         },
     )?;
+    if keeps_tokens {
+        tell(Event::Cache(kept.metrics()));
+    }
     let before = before.unwrap_or(after);
     Ok((
         StepRecord {
@@ -73,7 +82,7 @@ pub(super) fn run_step(
             latencies: measured.latencies,
             cpu: measured.cpu,
             slices: measured.slices,
-            herds: (step.habits.token != TokenHabit::FetchPerCall).then(|| {
+            herds: keeps_tokens.then(|| {
                 let herds = kept.herds();
                 Herds {
                     waits: herds.waits - waits_before,

@@ -97,6 +97,7 @@ pub(super) fn open_step(
         tell(Event::Calibrating);
         Some(calibrate(&engine, &population, open.calibrate.0, stop)?)
     };
+    tracing::info!(step = STEP, signed_by, "a step began");
     tell(Event::StepBegan {
         name: STEP.to_owned(),
     });

@@ -59,8 +59,10 @@ pub enum Event<'a> {
     },
     /// A step goes on.
     Step(Progress),
-    /// A slice of an open load is whole.
+    /// A slice of the load is whole.
     Slice(PassedSlice<'a>),
+    /// What the token cache of a step has counted so far, once a second.
+    Cache(crate::token::Metrics),
     /// A step is over.
     StepEnded(Box<StepRecord>),
 }
@@ -114,6 +116,7 @@ pub fn run(
             partial = Some("it was stopped".to_owned());
             break;
         }
+        tracing::info!(step = step.name, "a step began");
         tell(Event::StepBegan {
             name: step.name.clone(),
         });
@@ -135,6 +138,9 @@ pub fn run(
     }
     let quality = watch.finish();
     warnings.extend(conditions(plan, &host, &quality, partial.as_deref()));
+    for Warning { code, message, .. } in &warnings {
+        tracing::info!(code, message, "remark");
+    }
     let key = key_facts(&stage, plan);
     let broker = stage.finish();
     Ok(RunDocument {

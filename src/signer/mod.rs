@@ -14,6 +14,7 @@ pub mod algorithm;
 pub mod batch;
 pub mod key;
 pub mod mint;
+pub mod public_key;
 pub mod registry;
 
 mod aws_lc;
@@ -39,8 +40,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::algorithm::{Algorithm, KeyKind};
-pub use self::key::{KeyError, PrivateKey, PublicKey};
+pub use self::key::{KeyError, PrivateKey};
 pub use self::mint::{LoneCaller, Mint, MintConfig, MintError, MintStats, Signed};
+pub use self::public_key::PublicKey;
 pub use self::registry::{Registry, verify};
 
 /// Signs messages with one key and one algorithm.

@@ -21,9 +21,10 @@ use thread_local::ThreadLocal;
 
 use super::app::App;
 use super::exchange::{Answer, Exchange, Token};
-use super::keys::{KeyRing, SigningKey};
+use super::keys::KeyRing;
 use super::policy::Dice;
 use super::purpose::Purpose;
+use super::signing_key::SigningKey;
 use super::source::{Fault, Source, Wanted};
 use crate::assertion::{AssertionError, Builder, Subject};
 use crate::clock::Clock;

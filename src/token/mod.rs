@@ -3,7 +3,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`app`], [`exchange`], [`client`] | what a token request is, how one ends, when another is worth it |
-//! | [`keys`], [`watch`] | which key signs, and how it is replaced under load |
+//! | [`signing_key`], [`keys`], [`watch`] | which key signs, and how it is replaced under load |
 //! | [`cache`], [`handle`], [`policy`], [`metrics`] | how many workers share their tokens |
 //! | [`purpose`], [`source`] | what a token is good for, and where it comes from |
 //! | [`shelf`] | how processes share their tokens |
@@ -104,6 +104,7 @@ pub mod metrics;
 pub mod policy;
 pub mod purpose;
 pub mod shelf;
+pub mod signing_key;
 pub mod source;
 pub mod watch;
 
@@ -118,11 +119,12 @@ pub use self::cache::{Cache, CacheBuilder, CacheError, Held};
 pub use self::client::{Client, FetchError, Retry};
 pub use self::exchange::{Answer, Exchange, ExchangeError, Token};
 pub use self::handle::Handle;
-pub use self::keys::{KeyRing, KeyStore, Retired, SigningKey};
+pub use self::keys::{KeyRing, KeyStore, Retired};
 pub use self::metrics::{AgeClass, Metrics};
 pub use self::policy::{Policy, Refresh};
 pub use self::purpose::Purpose;
 pub use self::shelf::Shelf;
+pub use self::signing_key::SigningKey;
 pub use self::source::{Clients, Fault, Source, Wanted};
 pub use self::token_file::ShelfError;
 pub use self::watch::{Change, KeyFile, KeyWatch, WatchError};

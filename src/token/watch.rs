@@ -14,7 +14,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use super::keys::{KeyRing, Retired, SigningKey};
+use super::keys::{KeyRing, Retired};
+use super::signing_key::SigningKey;
 use crate::credential::{ContainerError, CredentialError, Source, load};
 use crate::signer::{Algorithm, Backend, LoadError};
 

@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["scenario", "bench", "token", "broker", "load", "fleet"],
     &["gate", "capacity"],
-    &["report", "cli"],
+    &["report", "live", "cli"],
 ];
 
 #[test]

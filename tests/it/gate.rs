@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::keys;
+
 /// Runs the verb; cases last half a second, as no speed is judged here.
 fn gate(folder: &Path, flags: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mintmark"))
@@ -174,4 +176,39 @@ fn a_configuration_with_a_wrong_field_is_refused_by_name() {
     assert!(said.contains("gate.toml") && said.contains("bit"), "{said}");
     assert!(said.contains("algorithms"), "{said}");
     assert_eq!(gate(here.path(), &[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_key_that_is_brought_decides_the_size() {
+    let here = folder();
+    std::fs::write(here.path().join("key.der"), keys::rsa(3072).pkcs8_der()).unwrap();
+    let output = gate(
+        here.path(),
+        &[
+            "--baseline",
+            "ring",
+            "--candidate",
+            "aws-lc-rs",
+            "--key",
+            "key.der",
+            "--most",
+            "500ms",
+            "--json",
+        ],
+    );
+    let record = json(&output);
+    assert_eq!(record["cases"][0]["case"]["candidate"]["key_bits"], 3072);
+    assert!(!record["cases"][0]["attempt"].is_null(), "{record}");
+    let missing = gate(
+        here.path(),
+        &[
+            "--baseline",
+            "ring",
+            "--candidate",
+            "ring",
+            "--key",
+            "no-such-file",
+        ],
+    );
+    assert_eq!(missing.status.code(), Some(2));
 }

@@ -8,6 +8,7 @@ mod batch;
 mod bench;
 mod broker;
 mod credentials;
+mod files;
 #[cfg(feature = "fleet")]
 mod fleet;
 mod floors;

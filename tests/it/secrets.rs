@@ -1,13 +1,13 @@
 //! Secrets: in nothing that a run leaves behind or says.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use mintmark::credential::AppConfig;
 
+use crate::files::files;
 use crate::stage::{USER, broker_for, generated_app, mintmark, program};
 
 /// What must not be found, in each form in which it could leak.
@@ -72,19 +72,6 @@ fn assert_clean(what: &str, haystack: &[u8], canaries: &[(String, Vec<u8>)]) {
             "{what} holds the {name}"
         );
     }
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
 }
 
 #[test]

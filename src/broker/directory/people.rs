@@ -1,6 +1,6 @@
 //! Which enterprises, administrators and users are there?
 
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 
 use super::record::{self, Administrator, Enterprise, UserRecord};
 use super::{Directory, DirectoryError};
@@ -29,21 +29,7 @@ impl Directory {
         id: Option<&str>,
         name: &str,
     ) -> Result<Enterprise, DirectoryError> {
-        check_name("name", name)?;
-        let id = drawn_unless(id)?;
-        self.change(|writing| {
-            writing
-                .execute(
-                    "INSERT INTO enterprise (id, name) VALUES (?1, ?2)",
-                    params![id, name],
-                )
-                .map_err(|error| taken("enterprise", &id, error))?;
-            Ok(())
-        })?;
-        Ok(Enterprise {
-            id,
-            name: name.to_owned(),
-        })
+        self.change(|writing| insert_enterprise(writing, id, name))
     }
 
     /// Registers an enterprise together with its first administrator.
@@ -57,25 +43,11 @@ impl Directory {
         name: &str,
         login: &str,
     ) -> Result<Enterprise, DirectoryError> {
-        check_name("name", name)?;
         check_name("login", login)?;
-        let id = drawn_unless(id)?;
         self.change(|writing| {
-            writing
-                .execute(
-                    "INSERT INTO enterprise (id, name) VALUES (?1, ?2)",
-                    params![id, name],
-                )
-                .map_err(|error| taken("enterprise", &id, error))?;
-            writing.execute(
-                "INSERT INTO administrator (login, enterprise_id) VALUES (?1, ?2)",
-                params![login, id],
-            )?;
-            Ok(())
-        })?;
-        Ok(Enterprise {
-            id,
-            name: name.to_owned(),
+            let enterprise = insert_enterprise(writing, id, name)?;
+            insert_administrator(writing, &enterprise.id, login)?;
+            Ok(enterprise)
         })
     }
 
@@ -107,19 +79,7 @@ impl Directory {
         login: &str,
     ) -> Result<Administrator, DirectoryError> {
         check_name("login", login)?;
-        self.change(|writing| {
-            writing
-                .execute(
-                    "INSERT INTO administrator (login, enterprise_id) VALUES (?1, ?2)",
-                    params![login, enterprise_id],
-                )
-                .map_err(|error| missing("enterprise", enterprise_id, error))
-                .map_err(|error| match error {
-                    DirectoryError::Database(error) => taken("administrator", login, error),
-                    other => other,
-                })?;
-            Ok(())
-        })?;
+        self.change(|writing| insert_administrator(writing, enterprise_id, login))?;
         Ok(Administrator {
             login: login.to_owned(),
             enterprise_id: enterprise_id.to_owned(),
@@ -219,6 +179,43 @@ impl Directory {
         })?;
         Ok(record)
     }
+}
+
+fn insert_enterprise(
+    writing: &Transaction<'_>,
+    id: Option<&str>,
+    name: &str,
+) -> Result<Enterprise, DirectoryError> {
+    check_name("name", name)?;
+    let id = drawn_unless(id)?;
+    writing
+        .execute(
+            "INSERT INTO enterprise (id, name) VALUES (?1, ?2)",
+            params![id, name],
+        )
+        .map_err(|error| taken("enterprise", &id, error))?;
+    Ok(Enterprise {
+        id,
+        name: name.to_owned(),
+    })
+}
+
+fn insert_administrator(
+    writing: &Transaction<'_>,
+    enterprise_id: &str,
+    login: &str,
+) -> Result<(), DirectoryError> {
+    writing
+        .execute(
+            "INSERT INTO administrator (login, enterprise_id) VALUES (?1, ?2)",
+            params![login, enterprise_id],
+        )
+        .map_err(|error| missing("enterprise", enterprise_id, error))
+        .map_err(|error| match error {
+            DirectoryError::Database(error) => taken("administrator", login, error),
+            other => other,
+        })?;
+    Ok(())
 }
 
 /// Returns the seconds since the Unix epoch.

@@ -132,6 +132,12 @@ fn each_disturbance_has_its_finding_and_its_culprit() {
         Culprit::Signing,
     );
     check(
+        &|m| m.blame.generator = 0.6,
+        "generator-share",
+        suspect,
+        cpu,
+    );
+    check(
         &|m| m.outcomes[0].outcome = "no_port".into(),
         "exhausted",
         Validity::Invalid,

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::target::{Act, Target, ok};
 use super::{CONFIG, counts, plan, run};
+use crate::files::files;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mintmark");
 
@@ -275,19 +276,6 @@ fn a_full_disk_is_found_out_and_the_record_is_still_printed() {
         .lines()
         .all(|line| Path::new(line).extension().is_none_or(|end| end != "tmp"));
     assert!(is_clean, "{words}");
-}
-
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! Who looks on while a run goes on?
+//!
+//! The flags that `run`, `load` and `capacity` share, and what they ask for: a
+//! screen or lines, figures for a monitoring system, or both.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::Failure;
+use super::log::{LogFlags, notes};
+use crate::live::metrics::{Scraped, Target};
+use crate::live::{Look, Metrics, Show};
+use crate::scenario::Event;
+use crate::units::Span;
+
+/// How often a lingering process looks whether it is to end.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Who looks on.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Looking on")]
+pub(super) struct WatchFlags {
+    /// Show progress in a line a second, not on a screen. That is so anyway
+    /// where standard error is no terminal.
+    #[arg(long)]
+    no_tui: bool,
+
+    /// Serve metrics for Prometheus at http://ADDRESS/metrics while it runs; a
+    /// port alone is one of the loopback interface.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<Target>,
+
+    /// Go on serving metrics for so long after the run, for a last scrape.
+    #[arg(long, value_name = "SPAN", requires = "metrics")]
+    metrics_linger: Option<Span>,
+}
+
+/// A run that is watched.
+pub(super) struct Watch {
+    show: Option<Show>,
+    metrics: Option<Metrics>,
+    /// Serves until the process ends.
+    scraped: Option<Scraped>,
+    linger: Option<Span>,
+    /// Lines for standard output that a screen has held up.
+    held: Vec<String>,
+}
+
+impl Watch {
+    /// Begins to watch what `title` names.
+    pub(super) fn start(
+        flags: &WatchFlags,
+        log: LogFlags,
+        title: &str,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self, Failure> {
+        let metrics = flags.metrics.is_some().then(Metrics::default);
+        let scraped = match (flags.metrics, &metrics) {
+            (Some(target), Some(metrics)) => {
+                let metrics = metrics.clone();
+                let read = move || metrics.instruments();
+                let scraped = Scraped::start(target, read).map_err(Failure::usage)?;
+                log.say(&format!("metrics are at {}", scraped.url()));
+                Some(scraped)
+            }
+            _ => None,
+        };
+        let look = match (log.is_json(), flags.no_tui) {
+            (true, _) => Look::Json,
+            (false, true) => Look::Text,
+            (false, false) => Look::Screen,
+        };
+        let show = Show::start(title, look, notes(), stop).map_err(Failure::failed)?;
+        Ok(Self {
+            show: Some(show),
+            metrics,
+            scraped,
+            linger: flags.metrics_linger,
+            held: Vec::new(),
+        })
+    }
+
+    /// Takes an event in.
+    pub(super) fn hear(&self, event: &Event<'_>) {
+        if let Some(show) = &self.show {
+            show.hear(event);
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.hear(event);
+        }
+    }
+
+    /// Prints a line to standard output, after the screen is gone if there is
+    /// one.
+    pub(super) fn print(&mut self, line: String) {
+        if self.show.as_ref().is_some_and(Show::is_screen) {
+            self.held.push(line);
+        } else {
+            println!("{line}");
+        }
+    }
+
+    /// Ends the showing, and prints what it has held up. Metrics stay.
+    pub(super) fn end_show(&mut self) {
+        self.show = None;
+        for line in self.held.drain(..) {
+            println!("{line}");
+        }
+    }
+
+    /// Serves metrics for as long as the flags ask for, or until `stop`.
+    pub(super) fn linger(self, stop: &AtomicBool) {
+        let (Some(Span(longest)), Some(_scraped)) = (self.linger, &self.scraped) else {
+            return;
+        };
+        let begun = Instant::now();
+        while begun.elapsed() < longest && !stop.load(Ordering::Relaxed) {
+            thread::sleep(TICK.min(longest));
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What does a monitoring system get of a run, or of a broker?
+//!
+//! Named instruments, made anew for each asking from counts that were fed
+//! once a second ([`Instrument`]); the same for a scrape and for a push. No
+//! label holds an address, an app, a key or a token: there are few of each, and
+//! nothing secret.
+
+mod broker;
+mod exposition;
+mod instrument;
+mod process;
+mod scrape;
+mod totals;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub use self::broker::of_broker;
+pub use self::exposition::exposition;
+pub use self::instrument::{Instrument, Labels, Unit, Value};
+pub use self::scrape::{Scraped, Target};
+pub use self::totals::Totals;
+use crate::scenario::Event;
+
+/// The counts of a run, which its watching thread feeds and any thread reads.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Arc<Mutex<Totals>>);
+
+impl Metrics {
+    /// Takes an event in.
+    pub fn hear(&self, event: &Event<'_>) {
+        self.0.lock().hear(event);
+    }
+
+    /// Returns all instruments with what they hold now.
+    #[must_use]
+    pub fn instruments(&self) -> Vec<Instrument> {
+        let mut all = self.0.lock().instruments();
+        all.extend(process::instruments());
+        all
+    }
+}
