@@ -11,6 +11,7 @@ use super::access_flags::{AccessFlags, NoNats};
 use super::log::LogFlags;
 use super::run::{exit_of, keep};
 use super::{Exit, Failure, stop};
+use crate::error::Chain;
 use crate::fleet::coordinator::{Coordinator, Event, FleetPlan, Led, Weights};
 use crate::fleet::local::LocalServer;
 use crate::record::Folder;
@@ -184,13 +185,14 @@ fn run_fleet(flags: &RunFlags, log: LogFlags) -> Result<Exit, Failure> {
     let led = coordinator
         .lead(&scenario, &folder.run(), &stop, &mut say)
         .map_err(Failure::failed)?;
+    let run = led.run.clone();
     let gathered = gathered(led, &stop, None);
     finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        gathered,
+        (&run, gathered),
         (flags.leading.json, log),
     )
 }
@@ -209,13 +211,14 @@ fn resume(flags: &ResumeFlags, log: LogFlags) -> Result<Exit, Failure> {
         .map_err(Failure::failed)?;
     let plan = led.scenario.plan().map_err(Failure::failed)?;
     let folder = Folder::create(&flags.leading.results, &led.run).map_err(Failure::failed)?;
+    let run = led.run.clone();
     let gathered = gathered(led, &stop, None);
     finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        gathered,
+        (&run, gathered),
         (flags.leading.json, log),
     )
 }
@@ -259,13 +262,14 @@ fn local(flags: &LocalFlags, log: LogFlags) -> Result<Exit, Failure> {
     }
     let led = led.map_err(Failure::failed)?;
     let broker = hosted.and_then(Hosted::finish);
+    let run = led.run.clone();
     let gathered = gathered(led, &stop, broker);
     let exit = finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        gathered,
+        (&run, gathered),
         (flags.leading.json, log),
     );
     drop(agents);
@@ -296,7 +300,7 @@ fn finish(
     watch: ManyWatch,
     plan: &Plan,
     folder: Folder,
-    gathered: Gathered,
+    (led, gathered): (&str, Gathered),
     (json, log): (bool, LogFlags),
 ) -> Result<Exit, Failure> {
     let run = folder.run();
@@ -304,7 +308,13 @@ fn finish(
         .finish(plan, &run, gathered)
         .map_err(Failure::failed)?;
     keep(folder, &document, json, log)?;
-    coordinator.done(&run).map_err(Failure::failed)?;
+    if let Err(error) = coordinator.done(led) {
+        // The record is there; agents end by themselves.
+        log.say(&format!(
+            "agents could not be told of the result: {}",
+            Chain(&error)
+        ));
+    }
     Ok(exit_of(plan, &document))
 }
 

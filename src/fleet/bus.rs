@@ -287,9 +287,14 @@ impl Bus {
 
     /// Sends a core message, which may be lost.
     pub async fn tell<T: Serialize>(&self, what: &str, run: &str, message: &T) {
-        let subject = format!("{}.{what}.{run}", self.fleet);
         // Whoever misses it finds the key, or hears the next one.
-        let _ = self.client.publish(subject, to_json(message).into()).await;
+        self.send(what, run, &to_json(message)).await;
+    }
+
+    /// Sends a frame as a core message, which may be lost and is not stored.
+    pub async fn send(&self, what: &str, run: &str, frame: &[u8]) {
+        let subject = format!("{}.{what}.{run}", self.fleet);
+        let _ = self.client.publish(subject, frame.to_vec().into()).await;
     }
 
     /// Waits until what was told has left this machine.

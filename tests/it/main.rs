@@ -9,6 +9,8 @@ mod bench;
 mod broker;
 mod credentials;
 mod files;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod floors;
 mod gate;
 mod gate_targets;

@@ -1,0 +1,1 @@
+//! A cluster of three servers of which one is killed.
