@@ -33,7 +33,7 @@ impl Endpoints {
         scenario: &Scenario,
         urls: [&str; 2],
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, EndpointError> {
         if scenario.load.open.is_none() {
             return Err(EndpointError::Closed(scenario.name.clone()));
