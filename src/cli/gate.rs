@@ -61,7 +61,7 @@ pub(super) struct Flags {
     candidate_bin: Option<PathBuf>,
 
     /// The endpoint that is compared with.
-    #[arg(long, value_name = "URL", requires_all = ["candidate_url", "scenario"], conflicts_with_all = ["baseline", "baseline_bin"])]
+    #[arg(long, value_name = "URL", requires_all = ["candidate_url", "scenario"], conflicts_with_all = ["baseline", "baseline_bin", "backends", "key"])]
     baseline_url: Option<String>,
 
     /// The endpoint that is judged.

@@ -23,9 +23,10 @@ pub(super) struct Flags {
     #[arg(value_name = "SCENARIO")]
     scenario: Option<String>,
 
-    /// The figure: p99 for loads, capacity for searches, signatures for
-    /// comparisons of backends unless given.
-    #[arg(long, value_enum, value_name = "FIGURE")]
+    /// The figure: p50, p90, p99, p999, goodput, cpu-per-call, signatures or
+    /// capacity. Unless given, p99 of loads, the capacity of searches, and the
+    /// signatures of comparisons of backends.
+    #[arg(long, value_name = "FIGURE")]
     metric: Option<Metric>,
 
     /// The step, where runs have several.
@@ -100,8 +101,12 @@ fn scenario(flags: &Flags, entries: &[Entry]) -> Result<String, Failure> {
         ))),
         (Some(name), _) if names.contains(&name.as_str()) => Ok(name.clone()),
         (None, [one]) => Ok((*one).to_owned()),
-        _ => Err(Failure::usage(format!(
-            "which scenario? {} has {}",
+        (given, _) => Err(Failure::usage(format!(
+            "{} in {}, expected one of {}",
+            given.as_ref().map_or_else(
+                || "there are several scenarios".to_owned(),
+                |name| format!("no run of a scenario {name:?}")
+            ),
             flags.results.display(),
             names.join(", ")
         ))),

@@ -95,6 +95,16 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// A field says nothing about such sides.
+    #[error("{}: {field} goes with {sides} alone", path.display())]
+    Unused {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// The sides that it goes with.
+        sides: &'static str,
+    },
     /// The file is not understood.
     #[error("cannot use {}", path.display())]
     Parse {
@@ -116,10 +126,34 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+        let config: Self = toml::from_str(&text).map_err(|source| ConfigError::Parse {
             path: path.to_owned(),
             source: Box::new(source),
-        })
+        })?;
+        match config.unused() {
+            Some((field, sides)) => Err(ConfigError::Unused {
+                path: path.to_owned(),
+                field,
+                sides,
+            }),
+            None => Ok(config),
+        }
+    }
+
+    /// Names a field that these sides make no use of, and those that would.
+    fn unused(&self) -> Option<(&'static str, &'static str)> {
+        let is_url = |side: &Side| matches!(side, Side::Url(_));
+        if is_url(&self.baseline) || is_url(&self.candidate) {
+            return (!self.cases.is_empty()).then_some(("cases", "backends or builds"));
+        }
+        [
+            ("scenario", self.scenario.is_some()),
+            ("objective", self.objective.is_some()),
+            ("tolerance", self.tolerance.is_some()),
+        ]
+        .into_iter()
+        .find(|(_, is_given)| *is_given)
+        .map(|(field, _)| (field, "urls"))
     }
 
     /// Lists the cases of the file, given the backends of a side that names
@@ -173,6 +207,15 @@ mod tests {
         assert!(text.objective.is_some());
         assert_eq!(text, table);
         assert_eq!(read("").unwrap().objective, None);
+        assert_eq!(text.unused(), None);
+        let cases = read("[[cases]]\nbits = [2048]").unwrap();
+        assert_eq!(cases.unused().map(|(field, _)| field), Some("cases"));
+        let signing = Config {
+            baseline: Side::Backend("ring".into()),
+            candidate: Side::Backend("ring".into()),
+            ..text.clone()
+        };
+        assert_eq!(signing.unused(), Some(("scenario", "urls")));
         let error = read("[objective]\np99 = \"soon\"").unwrap_err().to_string();
         assert!(error.contains("p99<50ms"), "{error}");
         let tolerance = read("[tolerance]\np99 = 0.2").unwrap().tolerance.unwrap();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::gate_words::{bounds, change};
 use crate::gate::targets::{LoadAttempt, LoadResult, ObjectiveResult};
+use crate::record::Validity;
 use crate::record::search::Decision;
 use crate::stats::Estimate;
 use crate::units::{Grouped, Shown};
@@ -73,6 +74,14 @@ pub(super) fn notes(load: &LoadResult) -> Vec<String> {
             attempt.slices,
             attempt.segments.len()
         ));
+        let doubtful = attempt.segments.iter();
+        let doubtful = doubtful.filter(|segment| segment.validity != Validity::Valid);
+        let doubtful = doubtful.count();
+        if doubtful > 0 {
+            notes.push(format!(
+                "{doubtful} of them are SUSPECT by their own measure: some of the time was the generator's"
+            ));
+        }
         let [before, after] = attempt.figures.map(|figures| 100.0 * figures.failed_share);
         if before > 0.0 || after > 0.0 {
             notes.push(format!(

@@ -10,8 +10,6 @@ is_other_scenario,change_before,change_after,p_value";
 #[must_use]
 pub fn history_csv(history: &History) -> String {
     let mut out = format!("{HEADINGS}\r\n");
-    let metric = clap::ValueEnum::to_possible_value(&history.metric);
-    let metric = metric.map_or_else(String::new, |value| value.get_name().to_owned());
     for (number, series) in history.series.iter().enumerate() {
         for (at, point) in series.points.iter().enumerate() {
             let change = series.changes.iter().find(|change| change.at == at);
@@ -20,7 +18,7 @@ pub fn history_csv(history: &History) -> String {
             };
             let fields = [
                 cell(&history.scenario),
-                metric.clone(),
+                history.metric.word().to_owned(),
                 history.metric.unit().to_owned(),
                 cell(history.of.as_deref().unwrap_or_default()),
                 (number + 1).to_string(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,8 +12,8 @@ use crate::report::summary::StepSummary;
 use crate::units::{Grouped, Shown};
 
 /// A figure that a run has one of, for each step or backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Metric {
     /// The median response time of answered calls.
     P50,
@@ -33,6 +34,33 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// Every figure.
+    pub const ALL: [Self; 8] = [
+        Self::P50,
+        Self::P90,
+        Self::P99,
+        Self::P999,
+        Self::Goodput,
+        Self::CpuPerCall,
+        Self::Signatures,
+        Self::Capacity,
+    ];
+
+    /// Returns the word by which it is asked for.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P99 => "p99",
+            Self::P999 => "p999",
+            Self::Goodput => "goodput",
+            Self::CpuPerCall => "cpu-per-call",
+            Self::Signatures => "signatures",
+            Self::Capacity => "capacity",
+        }
+    }
+
     /// Returns the name for headings.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -103,6 +131,27 @@ impl Metric {
                 ns.map(|ns| ns as f64)
             }
         }
+    }
+}
+
+/// The text is no figure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no figure, expected one of {}", Metric::ALL.map(Metric::word).join(", "))]
+pub struct MetricError {
+    /// The text.
+    pub text: String,
+}
+
+impl FromStr for Metric {
+    type Err = MetricError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|metric| metric.word() == text)
+            .ok_or_else(|| MetricError {
+                text: text.to_owned(),
+            })
     }
 }
 

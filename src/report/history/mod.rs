@@ -13,7 +13,7 @@ mod text;
 use serde::Serialize;
 
 pub use self::csv::history_csv;
-pub use self::metric::{Metric, Pick, PickError};
+pub use self::metric::{Metric, MetricError, Pick, PickError};
 pub use self::text::history_text;
 use crate::gate::Fingerprint;
 use crate::record::library::Entry;
@@ -370,6 +370,18 @@ mod tests {
         assert!(
             text.lines().all(|line| line.chars().count() <= 100),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn a_figure_is_read_by_its_word_alone() {
+        for metric in Metric::ALL {
+            assert_eq!(metric.word().parse(), Ok(metric));
+        }
+        let error = "latency".parse::<Metric>().unwrap_err().to_string();
+        assert!(
+            error.contains("p99") && error.contains("capacity"),
+            "{error}"
         );
     }
 
