@@ -8,6 +8,7 @@ mod agents;
 mod clusters;
 mod coordinators;
 mod merging;
+mod networks;
 mod servers;
 mod strangers;
 

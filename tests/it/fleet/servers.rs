@@ -1,6 +1,5 @@
 //! Servers that die, stand still or are full.
 
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -79,22 +78,4 @@ fn a_store_that_takes_nothing_any_more_is_gone_round() {
     let fleet = fleet_of(&document);
     assert!(is_whole(&document), "{fleet:?} {}", coordinator.said());
     assert_eq!(open_of(&document).accounts.scheduled, 1_600);
-}
-
-/// Runs a shell script as root of namespaces of its own, if that is allowed.
-fn apart(script: &str, arguments: &[&str]) -> Option<std::process::Output> {
-    let can = Command::new("unshare")
-        .args(["--net", "--mount", "sh", "-c", "ip link set lo up"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !can || mintmark::fleet::local::find_server().is_none() {
-        println!("skipped: there are no namespaces here, no ip, or no nats-server");
-        return None;
-    }
-    let output = Command::new("unshare")
-        .args(["--net", "--mount", "sh", "-euc", script, "sh"])
-        .args(arguments)
-        .output()
-        .unwrap();
-    Some(output)
 }
