@@ -4,6 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use mintmark::fleet::message::Leader;
+use mintmark::record::fleet::AgentEnd;
+use rustix::process::Signal;
 
 use super::{Process, Stage, check, fleet_of, is_whole, open_of};
 use crate::stage::program;
@@ -96,4 +98,30 @@ fn a_coordinator_whose_lead_was_taken_ends_without_a_result() {
         said.contains("elsewhere") && said.contains("taken the run"),
         "{said}"
     );
+}
+
+#[test]
+fn an_interrupt_at_the_coordinator_stops_all_agents_and_keeps_what_was_measured() {
+    let Some(stage) = Stage::new() else { return };
+    let scenario = stage.scenario(100, "30s");
+    let mut agents = stage.agents(2);
+    let mut coordinator = stage.coordinator(&scenario, 2, &[]);
+    coordinator.wait_to_say("2 of 2 agents send");
+    thread::sleep(Duration::from_millis(1_500));
+    coordinator.signal(Signal::INT);
+    let (document, code) = stage.outcome(&mut coordinator);
+    assert_eq!(code, 3);
+    assert!(document.partial.is_some());
+    let fleet = fleet_of(&document);
+    for agent in &fleet.agents {
+        assert_eq!(agent.end, AgentEnd::Stopped, "{agent:?}");
+        assert_eq!(agent.is_exact, Some(true), "{agent:?}");
+        assert!(
+            agent.covered > 0 && agent.covered < agent.planned,
+            "{agent:?}"
+        );
+    }
+    for agent in &mut agents {
+        assert_eq!(agent.end(), 0, "{}", agent.said());
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mintmark::fleet::coverage::Schedule;
 use mintmark::fleet::message::{Told, of_json};
 use mintmark::record::{Histogram, RunDocument, store};
-use mintmark::report::run_text;
+use mintmark::report::{Summary, run_html, run_markdown, run_text, side_by_side};
 use mintmark::scenario::Scenario;
 
 use super::{Stage, check, fleet_of, is_whole, open_of};
@@ -95,11 +95,21 @@ fn one_command_starts_everything_on_one_machine() {
     // The record is an ordinary one, which every report can show.
     let stored = store::read(&results.join(&document.run)).unwrap();
     assert_eq!(stored, document);
-    assert!(
-        run_text(&stored).contains("2 agents"),
-        "{}",
-        run_text(&stored)
-    );
+    let summaries = [Summary::of(&stored)];
+    let documents = [stored.clone()];
+    for report in [
+        run_text(&stored),
+        run_markdown(&summaries, &side_by_side(&documents, &summaries)),
+        run_html(&documents),
+        serde_json::to_string(&summaries).unwrap(),
+    ] {
+        for part in ["coverage", "starts", "lost"] {
+            assert!(
+                report.to_lowercase().contains(part),
+                "{part} is not in {report}"
+            );
+        }
+    }
 }
 
 #[test]

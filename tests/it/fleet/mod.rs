@@ -207,7 +207,7 @@ impl Stage {
         command
             .args(["fleet", "run", scenario.to_str().unwrap()])
             .args(["--agents", &agents.to_string(), "--nats", &self.url()])
-            .args(["--join-timeout", "40s", "--json", "--results"])
+            .args(["--json", "--results"])
             .arg(self.path().join("results"))
             .args(flags);
         Process::start(&mut command, self.path(), "coordinator")

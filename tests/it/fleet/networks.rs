@@ -15,7 +15,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_mintmark");
 /// 18080, and reads what a coordinator wrote to `result`.
 fn apart(script: &str, measure: &str, folder: &Path) -> Option<RunDocument> {
     let can = Command::new("unshare")
-        .args(["--net", "--mount", "sh", "-c", "ip link set lo up"])
+        .args(["--net", "--mount", "--pid", "--fork", "--mount-proc"])
+        .args(["sh", "-c", "ip link set lo up"])
         .output()
         .is_ok_and(|output| output.status.success());
     let Some(server) = find_server().filter(|_| can) else {
@@ -36,12 +37,13 @@ fn apart(script: &str, measure: &str, folder: &Path) -> Option<RunDocument> {
         "$program" broker --json --app "$config" --user 1000000 --listen 127.0.0.1:18080 >told &
         until [ -s told ]; do sleep 0.02; done
     "#;
-    let end = r"
-        wait $coordinator || true
-        kill -9 $(jobs -p) 2>/dev/null || true
-    ";
+    let end = "wait $coordinator || true\n";
     let output = Command::new("timeout")
-        .args(["-k", "1", "80", "unshare", "--net", "--mount", "sh", "-euc"])
+        .args([
+            "-k", "1", "80", "unshare", "--net", "--mount", "--pid", "--fork",
+        ])
+        // With the shell, everything that it started ends.
+        .args(["--mount-proc", "--kill-child", "sh", "-euc"])
         .arg(format!("{begin}{script}{end}"))
         .args(["sh", PROGRAM, CONFIG])
         .arg(server)
