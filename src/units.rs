@@ -94,7 +94,7 @@ pub struct Shown(pub Duration);
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ns = self.0.as_nanos() as f64;
-        if ns == 1.0 {
+        if self.0.as_nanos() == 1 {
             return f.pad("≤ 1 ns");
         }
         let (value, unit) = match ns {

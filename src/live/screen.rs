@@ -74,7 +74,8 @@ pub fn draw(frame: &mut Frame<'_>, picture: &Picture, notes: &[String], palette:
     if !lists.is_empty() {
         lists.insert(0, Line::default());
     }
-    let lists_rows = rows(lists.len());
+    let all_rows = lists.len();
+    let lists_rows = rows(all_rows);
     // Head, gauge, figures and the last line are always there.
     let left = area.height.saturating_sub(3 + figures);
     let lists_rows = lists_rows.min(left);
@@ -100,12 +101,21 @@ pub fn draw(frame: &mut Frame<'_>, picture: &Picture, notes: &[String], palette:
     draw_figures(frame, figures_area, picture, beside);
     draw_charts(frame, charts, picture, palette);
     frame.render_widget(Paragraph::new(lists), lists_area);
-    let last = if picture.is_stopping {
-        "stopping: the last requests are waited for"
+    draw_foot(frame, foot, picture, usize::from(lists_rows) < all_rows);
+}
+
+/// Draws the last line; it names the warnings if those do not all fit.
+fn draw_foot(frame: &mut Frame<'_>, area: Rect, picture: &Picture, is_cut: bool) {
+    let warnings = picture.warnings();
+    let text = if is_cut && !warnings.is_empty() {
+        let codes: Vec<_> = warnings.iter().map(|one| one.code.as_str()).collect();
+        format!("! {}; q stops", codes.join(", "))
+    } else if picture.is_stopping {
+        "stopping: the last requests are waited for".to_owned()
     } else {
-        "q or Ctrl-C stops the run; what was measured until then is kept"
+        "q or Ctrl-C stops the run; what was measured until then is kept".to_owned()
     };
-    frame.render_widget(Paragraph::new(last).style(dim()), foot);
+    frame.render_widget(Paragraph::new(text).style(dim()), area);
 }
 
 fn draw_head(frame: &mut Frame<'_>, area: Rect, picture: &Picture, palette: Palette) {

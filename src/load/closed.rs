@@ -15,7 +15,10 @@ use rustix::thread::gettid;
 use tokio::sync::watch;
 
 use super::Caller;
-use super::recorder::{Live, Recorder, as_ns};
+use super::counters::Live;
+use super::failures::Failures;
+use super::observe::Told;
+use super::recorder::{Gathered, Recorder, as_ns};
 use crate::clock::{process_cpu, thread_cpu};
 use crate::record::host::threads_cpu;
 use crate::record::{CpuTime, Latencies, Phases, Slice};
@@ -99,7 +102,8 @@ pub struct Progress {
 /// `make` makes the caller of a worker, on the worker's own thread, before
 /// the loop begins. `helpers` are threads that work for the workers, such as
 /// those of a mint, whose processor time is the client's; that of `broker`'s
-/// threads is accounted for apart. `tell` hears of progress.
+/// threads is accounted for apart. `tell` hears of progress and of
+/// whole slices.
 ///
 /// # Errors
 ///
@@ -110,7 +114,7 @@ pub fn run_closed<C, E>(
     make: impl Fn(usize) -> Result<C, E> + Sync,
     OtherThreads { helpers, broker }: OtherThreads<'_>,
     stop: &AtomicBool,
-    mut tell: impl FnMut(Progress),
+    mut tell: impl FnMut(Told<'_>),
 ) -> Result<Measured, LoadError>
 where
     C: Caller,
@@ -119,17 +123,24 @@ where
     let live: Vec<Live> = (0..plan.workers).map(|_| Live::default()).collect();
     let (signals, listening) = watch::channel(Signal::Wait);
     let (report, reports) = mpsc::channel();
+    let (full, parts) = mpsc::channel();
+    let mut failures = Failures::default();
+    let mut tell = |told: Told<'_>| {
+        failures.hear(&told);
+        tell(told);
+    };
     thread::scope(|scope| {
         // Owned in here: an early return drops it, at which every worker ends.
         let signals = signals;
         let mut workers = Vec::new();
         for (index, live) in live.iter().enumerate() {
             let (listening, report) = (listening.clone(), report.clone());
+            let recorder = Recorder::new(index, plan.slice, full.clone());
             let make = &make;
             let worker = thread::Builder::new()
                 .name(format!("load-{index}"))
                 .spawn_scoped(scope, move || {
-                    work(plan, live, || make(index), listening, &report)
+                    work(plan, (live, recorder), || make(index), listening, &report)
                 })
                 .map_err(|source| LoadError::Thread {
                     workers: plan.workers,
@@ -139,7 +150,7 @@ where
         }
         // From here on the only senders are the workers' own: if one dies
         // before it reports, the loop below ends instead of waiting.
-        drop(report);
+        drop((report, full));
         let mut tids = helpers.to_vec();
         let all = plan.workers + helpers.len();
         for ready in &reports {
@@ -158,7 +169,13 @@ where
             helpers,
             broker,
         };
-        let watched = watch_over(plan, &live, origin, threads, stop, &mut tell);
+        let mut total = Gathered::new(plan.workers, plan.slice);
+        let mut gather = |tell: &mut _| {
+            for part in parts.try_iter() {
+                total.take(part, tell);
+            }
+        };
+        let watched = watch_over(plan, (&live, origin), threads, stop, &mut tell, &mut gather);
         let ended = Instant::now();
         let _ = signals.send(Signal::Finish);
         let drain = if watched.was_stopped {
@@ -167,19 +184,22 @@ where
             plan.drain
         };
         while workers.iter().any(|worker| !worker.is_finished()) && ended.elapsed() < drain {
+            gather(&mut tell);
             thread::sleep(Duration::from_millis(1));
         }
         let _ = signals.send(Signal::GiveUp);
-        let mut total = Recorder::new(plan.slice);
         let mut abandoned = 0;
+        let mut calls_cpu = Duration::ZERO;
         for worker in workers {
-            let (recorder, was_calling) = worker.join().map_err(|_| LoadError::Panic)?;
-            total.merge(&recorder);
+            let (calls, was_calling) = worker.join().map_err(|_| LoadError::Panic)?;
+            calls_cpu += calls;
             abandoned += u64::from(was_calling);
         }
+        gather(&mut tell);
+        total.settle(&mut tell);
         let mut cpu = watched.cpu;
         if let Some(helpers_ns) = &mut cpu.calls_ns {
-            *helpers_ns += as_ns(total.calls_cpu);
+            *helpers_ns += as_ns(calls_cpu);
         }
         Ok(Measured {
             phases: Phases {
@@ -188,8 +208,8 @@ where
                 drain_ns: as_ns(ended.elapsed()),
             },
             outcomes: total.outcomes,
-            assertions_signed: total.assertions_signed,
-            requests_sent: total.requests_sent,
+            assertions_signed: total.latencies.signing.count(),
+            requests_sent: total.latencies.exchange.count(),
             abandoned,
             latencies: total.latencies,
             cpu,
@@ -223,19 +243,19 @@ enum Signal {
 
 /// Runs one worker on the calling thread.
 ///
-/// Returns what it measured and whether a counted call was given up.
+/// Returns the processor time of calls, where that is read apart, and whether
+/// a counted call was given up.
 fn work<C, E>(
     plan: &ClosedPlan,
-    live: &Live,
+    (live, mut recorder): (&Live, Recorder),
     make: impl FnOnce() -> Result<C, E>,
     mut listening: watch::Receiver<Signal>,
     report: &mpsc::Sender<Result<i32, LoadError>>,
-) -> (Recorder, bool)
+) -> (Duration, bool)
 where
     C: Caller,
     E: std::error::Error + Send + Sync + 'static,
 {
-    let mut recorder = Recorder::new(plan.slice);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -252,7 +272,7 @@ where
         Ok(both) => both,
         Err(error) => {
             let _ = report.send(Err(error));
-            return (recorder, false);
+            return (Duration::ZERO, false);
         }
     };
     let _ = report.send(Ok(gettid().as_raw_nonzero().get()));
@@ -290,7 +310,7 @@ where
             }
         }
     });
-    (recorder, was_calling)
+    (recorder.finish(), was_calling)
 }
 
 /// Waits for the start; there is none if the run failed to begin, or was
@@ -337,23 +357,21 @@ struct Watched {
 }
 
 /// Lets the phases pass, tells progress and reads the processor clocks.
-fn watch_over(
+fn watch_over<T: FnMut(Told<'_>)>(
     plan: &ClosedPlan,
-    live: &[Live],
-    origin: Instant,
+    (live, origin): (&[Live], Instant),
     threads: Threads<'_>,
     stop: &AtomicBool,
-    tell: &mut impl FnMut(Progress),
+    tell: &mut T,
+    gather: &mut impl FnMut(&mut T),
 ) -> Watched {
     let planned = plan.warm_up + plan.measure;
     let mut pass_until = |end: Duration| {
         loop {
             let elapsed = origin.elapsed();
-            tell(Live::sum(
-                &live.iter(),
-                elapsed,
-                (plan.warm_up, plan.measure),
-            ));
+            let phases = (plan.warm_up, plan.measure);
+            tell(Told::Progress(Live::sum(&live.iter(), elapsed, phases)));
+            gather(tell);
             if elapsed >= end || stop.load(Ordering::Relaxed) {
                 return elapsed;
             }

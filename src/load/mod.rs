@@ -28,6 +28,7 @@ pub mod calibrate;
 pub mod caller;
 mod closed;
 mod collect;
+mod counters;
 mod crew;
 mod failures;
 mod health;

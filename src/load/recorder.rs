@@ -1,52 +1,52 @@
-//! How does a worker keep what it measured without asking anyone?
+//! How does a worker of a closed loop keep what it measured without asking
+//! anyone?
 //!
-//! Each worker owns a recorder: no lock, no shared histogram. What other
-//! threads may look at during the run are two counters. Recorders are merged
-//! once, at the end; histograms add up exactly.
+//! Each worker owns a recorder: no lock, no shared histogram. A call counts in
+//! the slice in which it began, and a worker's calls follow each other, so that
+//! a slice is over for a worker when it begins a call in a later one. It hands
+//! the slice over then; whoever watches adds up what all have handed over.
+//! Histograms add up exactly, and each call is in one of them alone: a record
+//! is the sum of its slices.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
-use super::{Call, Progress};
+use super::Call;
+use super::observe::{PassedSlice, Told};
+use super::sets::Sets;
 use crate::record::{Latencies, Outcome, Slice};
 
-/// Counts that others may read while a thread works. Only that thread writes
-/// them, and no other writes to their cache line.
-#[derive(Debug, Default)]
-pub(super) struct Live(CachePadded<Counts>);
-
-#[derive(Debug, Default)]
-struct Counts {
-    due: AtomicU64,
-    sent: AtomicU64,
-    answered: AtomicU64,
-    failed: AtomicU64,
+/// What one worker measured in one slice.
+pub(super) struct Part {
+    worker: usize,
+    /// The number of the slice, from 0.
+    index: u64,
+    /// The slice that the worker is in now: it has left all before.
+    left_before: u64,
+    outcomes: BTreeMap<String, Sets>,
 }
 
-/// What one worker measured.
+/// Records the calls of one worker.
 pub(super) struct Recorder {
-    slice_length: Duration,
-    pub outcomes: BTreeMap<String, u64>,
-    pub assertions_signed: u64,
-    pub requests_sent: u64,
-    pub latencies: Latencies,
-    pub slices: Vec<Slice>,
+    slice_ns: u64,
+    part: Part,
+    full: Sender<Part>,
     /// The processor time of calls, where it is read apart.
     pub calls_cpu: Duration,
 }
 
 impl Recorder {
-    pub fn new(slice_length: Duration) -> Self {
+    pub fn new(worker: usize, slice: Duration, full: Sender<Part>) -> Self {
         Self {
-            slice_length,
-            outcomes: BTreeMap::new(),
-            assertions_signed: 0,
-            requests_sent: 0,
-            latencies: Latencies::default(),
-            slices: Vec::new(),
+            slice_ns: as_ns(slice).max(1),
+            part: Part {
+                worker,
+                index: 0,
+                left_before: 0,
+                outcomes: BTreeMap::new(),
+            },
+            full,
             calls_cpu: Duration::ZERO,
         }
     }
@@ -54,117 +54,130 @@ impl Recorder {
     /// Counts a call that began `begun` after the start of the measured phase
     /// and took `response`.
     pub fn record(&mut self, begun: Duration, response: Duration, call: &Call) {
-        let name = call.outcome.name();
-        let slice = self.slice_at(begun);
-        count(&mut slice.outcomes, &name);
-        if call.outcome.is_answered() {
-            slice.response.record(response);
-            self.latencies.response.record(response);
-        } else {
-            self.latencies.failed.record(response);
+        let index = as_ns(begun) / self.slice_ns;
+        if index > self.part.index {
+            self.hand_over(index);
         }
-        count(&mut self.outcomes, &name);
+        let name = call.outcome.name();
+        let sets = match self.part.outcomes.get_mut(&*name) {
+            Some(sets) => sets,
+            None => self.part.outcomes.entry(name.into_owned()).or_default(),
+        };
+        sets.response.record(response);
         if let Some(signing) = call.signing {
-            self.assertions_signed += 1;
-            self.latencies.signing.record(signing);
+            sets.signing.record(signing);
         }
         if let Some(exchange) = call.exchange {
-            self.requests_sent += 1;
-            self.latencies.exchange.record(exchange);
+            sets.service.record(exchange);
         }
     }
 
-    /// Adds what another worker measured.
-    pub fn merge(&mut self, other: &Self) {
-        for (name, number) in &other.outcomes {
-            *self.outcomes.entry(name.clone()).or_default() += number;
-        }
-        self.assertions_signed += other.assertions_signed;
-        self.requests_sent += other.requests_sent;
-        self.latencies.add(&other.latencies);
-        self.calls_cpu += other.calls_cpu;
-        for slice in &other.slices {
-            let ours = self.slice_at(Duration::from_nanos(slice.start_ns));
-            for (name, number) in &slice.outcomes {
-                *ours.outcomes.entry(name.clone()).or_default() += number;
-            }
-            ours.response.add(&slice.response);
-        }
-    }
-
-    fn slice_at(&mut self, begun: Duration) -> &mut Slice {
-        let length = as_ns(self.slice_length).max(1);
-        let index = usize::try_from(as_ns(begun) / length).unwrap_or(usize::MAX);
-        while self.slices.len() <= index {
-            self.slices.push(Slice {
-                start_ns: self.slices.len() as u64 * length,
-                length_ns: length,
-                ..Slice::default()
-            });
-        }
-        &mut self.slices[index]
-    }
-}
-
-impl Live {
-    /// Counts a request that is due.
-    pub fn is_due(&self) {
-        add(&self.0.due);
-    }
-
-    /// Counts a request that has a connection and is sent for the first time.
-    pub fn is_sent(&self) {
-        add(&self.0.sent);
-    }
-
-    /// Counts a request that has ended.
-    pub fn has_ended(&self, outcome: &Outcome) {
-        add(if outcome.is_answered() {
-            &self.0.answered
-        } else {
-            &self.0.failed
-        });
-    }
-
-    /// Adds the counts of all threads up.
-    pub fn sum<'a>(
-        threads: &(impl Iterator<Item = &'a Self> + Clone),
-        elapsed: Duration,
-        (warm_up, measure): (Duration, Duration),
-    ) -> Progress {
-        let sum = |counter: fn(&Counts) -> &AtomicU64| -> u64 {
-            let read = |live: &Self| counter(&live.0).load(Ordering::Relaxed);
-            threads.clone().map(read).sum()
+    /// Hands over what there is, and begins slice `index`.
+    fn hand_over(&mut self, index: u64) {
+        self.part.left_before = index;
+        let next = Part {
+            worker: self.part.worker,
+            index,
+            left_before: index,
+            outcomes: BTreeMap::new(),
         };
-        // What ends later is read first, so that no count exceeds what has to
-        // come before it.
-        let (answered, failed) = (sum(|live| &live.answered), sum(|live| &live.failed));
-        let sent = sum(|live| &live.sent);
-        Progress {
-            elapsed,
-            planned: warm_up + measure,
-            warm_up,
-            due: sum(|live| &live.due),
-            sent,
-            answered,
-            failed,
-        }
+        // A watcher that is gone has ended the run.
+        let _ = self.full.send(std::mem::replace(&mut self.part, next));
+    }
+
+    /// Hands over the last slice; returns the processor time of calls.
+    pub fn finish(mut self) -> Duration {
+        self.hand_over(u64::MAX);
+        self.calls_cpu
     }
 }
 
-/// Adds one to a counter that only this thread writes: a plain load and store,
-/// without a locked instruction, cannot lose a count then.
-fn add(counter: &AtomicU64) {
-    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+/// What all workers have handed over.
+pub(super) struct Gathered {
+    slice_ns: u64,
+    /// The slice that each worker is in, at least.
+    reached: Vec<u64>,
+    /// Slices that some worker may still be in.
+    pending: BTreeMap<u64, BTreeMap<String, Sets>>,
+    told: u64,
+    /// The number of slices up to the last in which there was a call.
+    used: u64,
+    pub outcomes: BTreeMap<String, u64>,
+    pub latencies: Latencies,
+    pub slices: Vec<Slice>,
 }
 
-/// Counts without allocating once the name is there.
-fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
-    match counts.get_mut(name) {
-        Some(number) => *number += 1,
-        None => {
-            counts.insert(name.to_owned(), 1);
+impl Gathered {
+    pub fn new(workers: usize, slice: Duration) -> Self {
+        Self {
+            slice_ns: as_ns(slice).max(1),
+            reached: vec![0; workers],
+            pending: BTreeMap::new(),
+            told: 0,
+            used: 0,
+            outcomes: BTreeMap::new(),
+            latencies: Latencies::default(),
+            slices: Vec::new(),
         }
+    }
+
+    /// Takes a part, and tells of the slices that are whole with it.
+    pub fn take(&mut self, part: Part, tell: &mut impl FnMut(Told<'_>)) {
+        self.reached[part.worker] = part.left_before;
+        if !part.outcomes.is_empty() {
+            self.used = self.used.max(part.index + 1);
+            let slice = self.pending.entry(part.index).or_default();
+            for (name, sets) in part.outcomes {
+                match slice.get_mut(&name) {
+                    Some(sum) => sum.add(&sets),
+                    None => {
+                        slice.insert(name, sets);
+                    }
+                }
+            }
+        }
+        let whole = self.reached.iter().copied().min().unwrap_or_default();
+        self.keep_before(whole.min(self.used), tell);
+    }
+
+    /// Takes all slices for whole: no worker hands anything over any more.
+    pub fn settle(&mut self, tell: &mut impl FnMut(Told<'_>)) {
+        self.keep_before(self.used, tell);
+    }
+
+    /// Adds up and tells of the slices before number `end`, empty ones too.
+    fn keep_before(&mut self, end: u64, tell: &mut impl FnMut(Told<'_>)) {
+        for index in self.told..end {
+            let outcomes = self.pending.remove(&index).unwrap_or_default();
+            let scheduled = outcomes.values().map(|sets| sets.response.count()).sum();
+            let start_ns = index * self.slice_ns;
+            tell(Told::Slice(PassedSlice::new(
+                start_ns,
+                self.slice_ns,
+                scheduled,
+                &outcomes,
+            )));
+            let mut slice = Slice {
+                start_ns,
+                length_ns: self.slice_ns,
+                ..Slice::default()
+            };
+            for (name, sets) in outcomes {
+                self.latencies.signing.add(&sets.signing);
+                self.latencies.exchange.add(&sets.service);
+                if Outcome::is_name_of_token(&name) {
+                    self.latencies.response.add(&sets.response);
+                    slice.response.add(&sets.response);
+                } else {
+                    self.latencies.failed.add(&sets.response);
+                }
+                let count = sets.response.count();
+                *self.outcomes.entry(name.clone()).or_default() += count;
+                slice.outcomes.insert(name, count);
+            }
+            self.slices.push(slice);
+        }
+        self.told = self.told.max(end);
     }
 }
 
@@ -174,7 +187,10 @@ pub(super) fn as_ns(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::*;
+    use crate::record::Histogram;
 
     fn call(outcome: Outcome) -> Call {
         Call {
@@ -185,28 +201,82 @@ mod tests {
     }
 
     #[test]
-    fn recorders_of_workers_add_up_to_one() {
+    fn parts_of_workers_add_up_to_one_histogram_bit_for_bit() {
         let slice = Duration::from_millis(100);
-        let mut whole = Recorder::new(slice);
-        let mut workers: Vec<_> = (0..3).map(|_| Recorder::new(slice)).collect();
+        let (full, parts) = channel();
+        let mut workers: Vec<_> = (0..3)
+            .map(|worker| Recorder::new(worker, slice, full.clone()))
+            .collect();
+        let (mut response, mut failed) = (Histogram::new(), Histogram::new());
         for i in 0..300_u64 {
             let outcome = if i % 7 == 0 {
                 Outcome::TimedOut
             } else {
                 Outcome::Answered
             };
-            let (begun, response) = (Duration::from_millis(i), Duration::from_micros(i + 1));
-            whole.record(begun, response, &call(outcome.clone()));
-            workers[usize::try_from(i % 3).unwrap()].record(begun, response, &call(outcome));
+            let (begun, took) = (Duration::from_millis(i), Duration::from_micros(i + 1));
+            match outcome {
+                Outcome::Answered => response.record(took),
+                _ => failed.record(took),
+            }
+            workers[usize::try_from(i % 3).unwrap()].record(begun, took, &call(outcome));
         }
-        let mut merged = Recorder::new(slice);
-        for worker in &workers {
-            merged.merge(worker);
+        for worker in workers {
+            worker.finish();
         }
-        assert_eq!(merged.outcomes, whole.outcomes);
-        assert_eq!(merged.latencies, whole.latencies);
-        assert_eq!(merged.slices, whole.slices);
-        assert_eq!(merged.slices.len(), 3);
-        assert_eq!(merged.assertions_signed, 300);
+        drop(full);
+        let mut gathered = Gathered::new(3, slice);
+        let mut told = Vec::new();
+        let mut tell = |heard: Told<'_>| {
+            if let Told::Slice(slice) = heard {
+                told.push((slice.start_ns, slice.scheduled));
+            }
+        };
+        for part in parts {
+            gathered.take(part, &mut tell);
+        }
+        gathered.settle(&mut tell);
+        let ms = 1_000_000;
+        assert_eq!(told, [(0, 100), (100 * ms, 100), (200 * ms, 100)]);
+        assert_eq!(gathered.latencies.response, response);
+        assert_eq!(gathered.latencies.failed, failed);
+        assert_eq!(gathered.latencies.signing.count(), 300);
+        assert_eq!(gathered.latencies.exchange.count(), 300);
+        assert_eq!(gathered.outcomes["timed_out"], failed.count());
+        let mut sum = Histogram::new();
+        for slice in &gathered.slices {
+            sum.add(&slice.response);
+        }
+        assert_eq!(sum, response);
+        assert_eq!(gathered.slices.len(), 3);
+    }
+
+    #[test]
+    fn a_slice_is_whole_once_every_worker_has_left_it() {
+        let slice = Duration::from_millis(100);
+        let (full, parts) = channel();
+        let mut workers: Vec<_> = (0..2)
+            .map(|worker| Recorder::new(worker, slice, full.clone()))
+            .collect();
+        let mut gathered = Gathered::new(2, slice);
+        let mut record = |worker: usize, ms: u64| {
+            let (begun, took) = (Duration::from_millis(ms), Duration::from_millis(1));
+            workers[worker].record(begun, took, &call(Outcome::Answered));
+            let mut told = Vec::new();
+            for part in parts.try_iter() {
+                gathered.take(part, &mut |heard: Told<'_>| {
+                    if let Told::Slice(slice) = heard {
+                        told.push(slice.start_ns / 100_000_000);
+                    }
+                });
+            }
+            told
+        };
+        assert!(record(0, 10).is_empty());
+        assert!(record(0, 110).is_empty(), "the other may still be in it");
+        // The other's first call began in the third slice.
+        assert_eq!(record(1, 210), [0]);
+        assert!(record(1, 310).is_empty());
+        assert_eq!(record(0, 320), [1, 2]);
     }
 }

@@ -6,11 +6,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::Progress;
+use super::counters::Live;
 use super::health::{HealthWatch, ran};
 use super::observe::Told;
 use super::open_plan::OpenPlan;
 use super::pacer::now_ns;
-use super::recorder::{Live, as_ns};
+use super::recorder::as_ns;
 use crate::clock::process_cpu;
 use crate::record::{CpuTime, GeneratorHealth, Phases};
 

@@ -11,6 +11,7 @@ use super::signatory::SignedBy;
 use super::stage::Stage;
 use crate::load::caller::{Habitual, Shared};
 use crate::load::keeping::Kept;
+use crate::load::observe::Told;
 use crate::load::{ClosedPlan, OtherThreads, run_closed};
 use crate::record::{Herds, StepRecord, TokenHabit};
 
@@ -50,7 +51,10 @@ pub(super) fn run_step(
             broker: stage.broker_threads(),
         },
         stop,
-        |progress| {
+        |told| {
+            let Told::Progress(progress) = told else {
+                return tell(told.into());
+            };
             after = kept.apart();
             if progress.elapsed >= closed.warm_up {
                 before.get_or_insert(after);

@@ -9,10 +9,13 @@ mod bench;
 mod broker;
 mod credentials;
 mod files;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod floors;
 mod gate;
 mod gate_targets;
 mod keys;
+mod live;
 mod load;
 mod pkcs11;
 mod report;

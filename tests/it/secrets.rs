@@ -1,14 +1,17 @@
 //! Secrets: in nothing that a run leaves behind or says.
 
 use std::fmt::Write;
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use mintmark::credential::AppConfig;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::files::files;
-use crate::stage::{USER, broker_for, generated_app, mintmark, program};
+use crate::live::ask;
+use crate::stage::{USER, broker_for, generated_app, mintmark, program, text};
 
 /// What must not be found, in each form in which it could leak.
 fn canaries(app: &AppConfig) -> Vec<(String, Vec<u8>)> {
@@ -131,7 +134,11 @@ token = "cache"
     )
     .unwrap();
     let results = folder.path().join("results");
-    for extra in [&[][..], &["--json"][..]] {
+    let logged = ["--log-level", "trace", "--log-format"];
+    for extra in [
+        &[logged[0], logged[1]][..],
+        &["--json", logged[0], logged[1], logged[2], "json"][..],
+    ] {
         let output = program()
             .args(["run", scenario.to_str().unwrap(), "--results"])
             .arg(&results)
@@ -144,6 +151,11 @@ token = "cache"
         assert!(output.status.success());
         assert_clean("standard output", &output.stdout, &canaries);
         assert_clean("standard error", &output.stderr, &canaries);
+        assert!(
+            text(&output.stderr).contains("a step began"),
+            "nothing was logged"
+        );
+        assert!(!text(&output.stderr).contains("eyJ"), "a JWT was logged");
     }
     // Of each run its record and its log, and a report of both.
     let page = results.join("report.html");
@@ -191,4 +203,60 @@ fn no_secret_is_in_an_error() {
             assert_clean(name, &output.stderr, &canaries);
         }
     }
+}
+
+#[test]
+fn no_secret_is_in_what_a_broker_logs_or_serves_as_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("app.json");
+    let mut broker = program()
+        .args(["broker", "--metrics", "0", "--log-level", "trace"])
+        .args(["--user", USER, "--write-config"])
+        .arg(&config)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(broker.stderr.take().unwrap());
+    let mut logged = String::new();
+    while !logged.contains("/metrics") {
+        assert!(stderr.read_line(&mut logged).unwrap() > 0, "{logged}");
+    }
+    let (_, url) = logged.trim_end().rsplit_once("metrics are at ").unwrap();
+    let url = url.to_owned();
+    let mut address = String::new();
+    BufReader::new(broker.stdout.take().unwrap())
+        .read_line(&mut address)
+        .unwrap();
+    let granted = program()
+        .args([
+            "token",
+            "--user",
+            USER,
+            "--url",
+            address.trim_end(),
+            "--config",
+        ])
+        .arg(&config)
+        .output()
+        .unwrap();
+    assert!(granted.status.success());
+    let (_, exposition) = ask("GET", &url);
+    assert!(
+        exposition.contains("outcome=\"granted\"} 1"),
+        "{exposition}"
+    );
+    let pid = Pid::from_raw(i32::try_from(broker.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    stderr.read_to_string(&mut logged).unwrap();
+    broker.wait().unwrap();
+    assert!(logged.contains("a broker has stopped"), "{logged}");
+    let app = AppConfig::from_json(&std::fs::read(&config).unwrap()).unwrap();
+    let mut canaries = canaries(&app);
+    let token = text(&granted.stdout).trim_end().as_bytes()[..20].to_vec();
+    canaries.push(("access token".to_owned(), token));
+    canaries.push(("client ID".to_owned(), app.client_id.as_bytes().to_vec()));
+    canaries.push(("key ID".to_owned(), app.public_key_id.as_bytes().to_vec()));
+    assert_clean("metrics", exposition.as_bytes(), &canaries);
+    assert_clean("the log", logged.as_bytes(), &canaries);
 }

@@ -62,6 +62,7 @@ fn any_size_is_drawn_and_figures_stay_for_longest() {
             if width >= 20 && height >= 10 {
                 let all = screen.join("\n");
                 assert!(all.contains("goodput"), "{width}x{height}:\n{all}");
+                assert!(all.contains("! backlog"), "{width}x{height}:\n{all}");
             }
         }
     }

@@ -49,9 +49,17 @@ fn every_call_is_counted_once_and_in_its_slice() {
     let make = |_| Ok::<_, Infallible>(Slow(Duration::from_millis(5)));
     let stop = AtomicBool::new(false);
     let mut last = None;
-    let measured = run_closed(&plan(3, 150), make, OtherThreads::default(), &stop, |p| {
-        last = Some(p);
-    })
+    let measured = run_closed(
+        &plan(3, 150),
+        make,
+        OtherThreads::default(),
+        &stop,
+        |told| {
+            if let Told::Progress(progress) = told {
+                last = Some(progress);
+            }
+        },
+    )
     .unwrap();
     let calls = measured.outcomes["answered"];
     assert!(calls > 0);
@@ -104,8 +112,8 @@ fn a_stop_ends_the_run_with_what_there_is() {
         make,
         OtherThreads::default(),
         &stop,
-        |progress| {
-            if progress.answered > 50 {
+        |told| {
+            if matches!(told, Told::Progress(progress) if progress.answered > 50) {
                 stop.store(true, Ordering::Relaxed);
             }
         },
