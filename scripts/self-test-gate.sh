@@ -7,11 +7,11 @@
 #   family   gates of 24 cases, a backend against itself, until COUNT cases (168)
 #            are compared; none may differ, and each gate has 5 minutes
 #   builds   gates of 12 cases, a build against its copy in fresh worker
-#            processes, until COUNT cases (144) are compared; none may differ
+#            processes, until COUNT cases (120) are compared; none may differ
 #   slower   COUNT comparisons (100) with 5 % more work: 99 of 100 are found in 4 s
 #   load     COUNT comparisons (60) of equal sides while every processor is busy
 #            with something else: at most a tenth undecided, none different
-#   beside   COUNT comparisons (80) of equal sides, by the gate's rule and by
+#   beside   COUNT comparisons (50) of equal sides, by the gate's rule and by
 #            the usual rule of micro-benchmarks, whose false alarms are printed
 #   swap     two backends, and the same two the other way round, COUNT times (5)
 #   queues   simulated endpoints, equal and slower, compared as real ones are
@@ -109,7 +109,7 @@ run() {
     ;;
   builds)
     cp "$binary" "$work/copy"
-    equal_sides "${1:-144}" --baseline-bin "$binary" --candidate-bin "$work/copy" \
+    equal_sides "${1:-120}" --baseline-bin "$binary" --candidate-bin "$work/copy" \
       --backends aws-lc-rs,ring --algorithms RS256,ES256 --claims-bytes 286,400,600
     ;;
   slower) self_test uniform --effect 5 --trials "${1:-100}" ;;
@@ -119,7 +119,7 @@ run() {
     cat "$work/text"
     awk '$1 == "trials" { all = $2 + 0 } $1 == "undecided" { n = $2 } END { exit !(n <= all / 10) }' "$work/text"
     ;;
-  beside) self_test beside --trials "${1:-80}" ;;
+  beside) self_test beside --trials "${1:-50}" ;;
   swap) swap "${1:-5}" ;;
   queues)
     cargo test --quiet --release --locked --lib -- --ignored --nocapture a_thousand_comparisons

@@ -82,6 +82,13 @@ pub(super) fn notes(load: &LoadResult) -> Vec<String> {
                 "{doubtful} of them are SUSPECT by their own measure: some of the time was the generator's"
             ));
         }
+        for (name, estimate, _) in channels(load, attempt) {
+            if estimate.is_none() {
+                notes.push(format!(
+                    "no {name}: fewer than 100 requests lie beyond it on a side; measure for longer, or at a higher rate"
+                ));
+            }
+        }
         let [before, after] = attempt.figures.map(|figures| 100.0 * figures.failed_share);
         if before > 0.0 || after > 0.0 {
             notes.push(format!(
