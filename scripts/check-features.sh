@@ -11,6 +11,7 @@ check() {
 
 check count-allocations
 check jsonwebtoken-rust-crypto
+check otlp
 if pkg-config --exists openssl 2>/dev/null; then
   check openssl
   check openssl,count-allocations,jsonwebtoken-rust-crypto
