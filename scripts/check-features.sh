@@ -9,6 +9,8 @@ check() {
   cargo clippy --quiet --locked --features "$*" -- -D warnings
 }
 
+echo "-- features: none"
+cargo clippy --quiet --locked --all-targets --no-default-features -- -D warnings
 check count-allocations
 check jsonwebtoken-rust-crypto
 check otlp

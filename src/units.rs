@@ -85,12 +85,18 @@ pub enum UnitError {
 /// assert_eq!(Shown(Duration::from_nanos(231_400)).to_string(), "231 µs");
 /// assert_eq!(Shown(Duration::from_millis(1_234)).to_string(), "1.23 s");
 /// ```
+///
+/// One nanosecond is the least that a histogram tells from another time, and
+/// what zero is counted as: it shows as an upper bound, `≤ 1 ns`.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown(pub Duration);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ns = self.0.as_nanos() as f64;
+        if self.0.as_nanos() == 1 {
+            return f.pad("≤ 1 ns");
+        }
         let (value, unit) = match ns {
             _ if ns < 999.5 => (ns, "ns"),
             _ if ns < 999_500.0 => (ns / 1e3, "µs"),
@@ -179,6 +185,7 @@ mod tests {
     #[test]
     fn shown_durations_change_unit_where_the_digits_would_not_fit() {
         for (ns, text) in [
+            (1, "≤ 1 ns"),
             (0, "0.00 ns"),
             (999, "999 ns"),
             (1_000, "1.00 µs"),

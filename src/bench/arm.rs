@@ -42,6 +42,24 @@ pub trait Arm {
         self.run(operations, block)
     }
 
+    /// As [`Self::run_alone`]; returns how often the thread that signed gave
+    /// its processor up by itself meanwhile, where the system counts that.
+    ///
+    /// # Errors
+    ///
+    /// A signature could not be made.
+    fn run_alone_counted(
+        &mut self,
+        operations: usize,
+        block: &mut Block,
+    ) -> Result<Option<u64>, SignError> {
+        let before = voluntary_switches();
+        self.run_alone(operations, block)?;
+        Ok(before
+            .zip(voluntary_switches())
+            .map(|(before, after)| after.saturating_sub(before)))
+    }
+
     /// Sets how many signatures each thread makes in one timed operation.
     fn set_signatures_per_operation(&mut self, signatures: usize);
 
@@ -54,6 +72,18 @@ pub trait Arm {
     fn least_signatures(&self) -> usize {
         1
     }
+}
+
+/// Returns how often this thread gave its processor up by itself, where the
+/// system counts that.
+fn voluntary_switches() -> Option<u64> {
+    std::fs::read_to_string("/proc/thread-self/status")
+        .ok()?
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// What the operations of one block cost.
@@ -369,5 +399,12 @@ mod tests {
         block.add(1, Duration::from_micros(500), Duration::from_micros(520));
         block.add(1, Duration::from_micros(500), Duration::from_micros(4_500));
         assert_eq!(block.preempted, 1);
+    }
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn sleeping_gives_the_processor_up() {
+        let before = voluntary_switches().unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(voluntary_switches().unwrap() > before);
     }
 }

@@ -22,6 +22,7 @@ mod rank;
 mod results;
 pub mod scaling;
 pub mod self_test;
+mod sequential;
 mod session;
 mod tally;
 mod warm_up;

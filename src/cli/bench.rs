@@ -101,6 +101,8 @@ pub(super) struct Flags {
 enum SelfTest {
     /// Nothing: it must be found unchanged.
     Aa,
+    /// Nothing, and the usual rule of micro-benchmarks is asked as well.
+    Beside,
     /// Every signature takes 3 % longer.
     Uniform,
     /// Two signatures in a hundred take three times as long.
@@ -253,6 +255,7 @@ fn run_self_test(flags: &Flags, test: SelfTest) -> Result<Exit, Failure> {
     let effect = |default: f64| flags.effect.map_or(default, |percent| percent / 100.0);
     let experiment = match test {
         SelfTest::Aa => Experiment::Nothing,
+        SelfTest::Beside => Experiment::Beside,
         SelfTest::Uniform => Experiment::Uniform(effect(0.03)),
         SelfTest::Rare => Experiment::Rare(effect(0.02), 3),
         SelfTest::Cost => Experiment::OwnCost,

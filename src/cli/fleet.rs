@@ -11,6 +11,7 @@ use super::access_flags::{AccessFlags, NoNats};
 use super::log::LogFlags;
 use super::run::{exit_of, keep};
 use super::{Exit, Failure, stop};
+use crate::error::Chain;
 use crate::fleet::coordinator::{Coordinator, Event, FleetPlan, Led, Weights};
 use crate::fleet::local::LocalServer;
 use crate::record::Folder;
@@ -182,15 +183,18 @@ fn run_fleet(flags: &RunFlags, log: LogFlags) -> Result<Exit, Failure> {
     let coordinator = Coordinator::connect(fleet).map_err(Failure::failed)?;
     let watch = ManyWatch::start();
     let led = coordinator
-        .lead(&scenario, &folder.run(), &stop, &mut say)
+        .lead(&scenario, &folder.run(), &stop, &mut |event| {
+            log.say(&words_of(event))
+        })
         .map_err(Failure::failed)?;
+    let run = led.run.clone();
     let gathered = gathered(led, &stop, None);
     finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        gathered,
+        (&run, gathered),
         (flags.leading.json, log),
     )
 }
@@ -205,17 +209,18 @@ fn resume(flags: &ResumeFlags, log: LogFlags) -> Result<Exit, Failure> {
     let coordinator = Coordinator::connect(fleet).map_err(Failure::failed)?;
     let watch = ManyWatch::start();
     let led = coordinator
-        .resume(&stop, &mut say)
+        .resume(&stop, &mut |event| log.say(&words_of(event)))
         .map_err(Failure::failed)?;
     let plan = led.scenario.plan().map_err(Failure::failed)?;
     let folder = Folder::create(&flags.leading.results, &led.run).map_err(Failure::failed)?;
+    let run = led.run.clone();
     let gathered = gathered(led, &stop, None);
     finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        gathered,
+        (&run, gathered),
         (flags.leading.json, log),
     )
 }
@@ -247,25 +252,28 @@ fn local(flags: &LocalFlags, log: LogFlags) -> Result<Exit, Failure> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(Failure::failed)?;
     let watch = ManyWatch::start();
-    let led = coordinator.lead(&scenario, &folder.run(), &stop, &mut say);
+    let led = coordinator.lead(&scenario, &folder.run(), &stop, &mut |event| {
+        log.say(&words_of(event))
+    });
     if led.is_err() {
         for slot in 0..agents.len() {
             let words = server.words_of(slot);
-            eprintln!(
-                "mintmark: agent {slot} said: {}",
+            log.say(&format!(
+                "agent {slot} said: {}",
                 words.lines().last().unwrap_or_default()
-            );
+            ));
         }
     }
     let led = led.map_err(Failure::failed)?;
     let broker = hosted.and_then(Hosted::finish);
+    let run = led.run.clone();
     let gathered = gathered(led, &stop, broker);
     let exit = finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        gathered,
+        (&run, gathered),
         (flags.leading.json, log),
     );
     drop(agents);
@@ -296,7 +304,7 @@ fn finish(
     watch: ManyWatch,
     plan: &Plan,
     folder: Folder,
-    gathered: Gathered,
+    (led, gathered): (&str, Gathered),
     (json, log): (bool, LogFlags),
 ) -> Result<Exit, Failure> {
     let run = folder.run();
@@ -304,30 +312,34 @@ fn finish(
         .finish(plan, &run, gathered)
         .map_err(Failure::failed)?;
     keep(folder, &document, json, log)?;
-    coordinator.done(&run).map_err(Failure::failed)?;
+    if let Err(error) = coordinator.done(led) {
+        // The record is there; agents end by themselves.
+        log.say(&format!(
+            "agents could not be told of the result: {}",
+            Chain(&error)
+        ));
+    }
     Ok(exit_of(plan, &document))
 }
 
-/// Says what happens in the fleet, a line for each event.
-fn say(event: Event) {
+/// Puts what happens in the fleet into words.
+fn words_of(event: Event) -> String {
     match event {
         Event::Joined { slot, host, joined } => {
-            eprintln!("mintmark: agent {slot} joined from {host}, {joined} so far");
+            format!("agent {slot} joined from {host}, {joined} so far")
         }
-        Event::Refused(why) => eprintln!("mintmark: an agent stays away, on {why}"),
-        Event::Begins(within) => eprintln!("mintmark: begins in {}", Shown(within)),
-        Event::Lost(slot) => {
-            eprintln!("mintmark: agent {slot} is silent, and lost unless it returns")
-        }
-        Event::Returned(slot) => eprintln!("mintmark: agent {slot} is back"),
-        Event::Ended(slot) => eprintln!("mintmark: agent {slot} has told all"),
-        Event::Trouble(what) => eprintln!("mintmark: {what}; agents keep what they measure"),
+        Event::Refused(why) => format!("an agent stays away, on {why}"),
+        Event::Begins(within) => format!("begins in {}", Shown(within)),
+        Event::Lost(slot) => format!("agent {slot} is silent, and lost unless it returns"),
+        Event::Returned(slot) => format!("agent {slot} is back"),
+        Event::Ended(slot) => format!("agent {slot} has told all"),
+        Event::Trouble(what) => format!("{what}; agents keep what they measure"),
         Event::Progress(live) => {
             let time = |found: Option<Duration>| {
                 found.map_or_else(|| "–".to_owned(), |found| Shown(found).to_string())
             };
-            eprintln!(
-                "mintmark: {:>5.1} s, {} of {} agents send, {}/s answered, {} failed, p50 {}, p99 {}",
+            format!(
+                "{:>5.1} s, {} of {} agents send, {}/s answered, {} failed, p50 {}, p99 {}",
                 live.progress.elapsed.as_secs_f64(),
                 live.progress.running,
                 live.progress.running + live.progress.lost,
@@ -335,7 +347,7 @@ fn say(event: Event) {
                 Grouped(live.progress.failed as f64),
                 time(live.p50),
                 time(live.p99),
-            );
+            )
         }
     }
 }

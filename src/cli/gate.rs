@@ -1,4 +1,4 @@
-//! `mintmark gate`: did a change make signing slower?
+//! `mintmark gate`: did a change make signing or an endpoint slower?
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::gate_saved::{self, InitFlags};
+use super::gate_targets;
 use super::key_flags::KeyFlags;
 use super::matrix_flags::MatrixFlags;
 use super::{Exit, Failure, print_json, stop};
@@ -20,21 +21,23 @@ use crate::gate::{
     Backends, Builds, Cells, Contest, GateRecord, Keys, OnInconclusive, Plan, Watched,
     run as run_gate,
 };
+use crate::load::objective::Objective;
 use crate::report::{gate_junit, gate_markdown, gate_text};
 use crate::signer::{KeyKind, Registry};
 use crate::stats::Tolerance;
 use crate::units::Span;
 
-/// Decides whether a change made signing slower.
+/// Decides whether a change made signing or an endpoint slower.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  \
     mintmark gate --baseline ring --candidate aws-lc-rs\n  \
     mintmark gate --baseline-bin old/mintmark --candidate-bin new/mintmark --backends aws-lc-rs,batch\n  \
+    mintmark gate --baseline-url http://old:8080 --candidate-url http://new:8080 --scenario load.toml\n  \
     mintmark gate --config gate.toml --junit gate.xml --markdown gate.md\n  \
     mintmark gate init\n\n\
-    Exit codes: 0 pass, 1 regressed, 2 the flags or the file cannot be used, 3 stopped,\n  \
+    Exit codes: 0 pass, 1 regressed or objective missed, 2 the flags or the file cannot be used, 3 stopped,\n  \
     4 inconclusive, 5 not comparable."
 )]
 pub(super) struct Flags {
@@ -57,8 +60,24 @@ pub(super) struct Flags {
     #[arg(long, value_name = "FILE", requires = "baseline_bin")]
     candidate_bin: Option<PathBuf>,
 
+    /// The endpoint that is compared with.
+    #[arg(long, value_name = "URL", requires_all = ["candidate_url", "scenario"], conflicts_with_all = ["baseline", "baseline_bin", "backends", "key"])]
+    baseline_url: Option<String>,
+
+    /// The endpoint that is judged.
+    #[arg(long, value_name = "URL", requires = "baseline_url")]
+    candidate_url: Option<String>,
+
+    /// The load that both endpoints get: a scenario of the open model.
+    #[arg(long, value_name = "FILE", requires = "baseline_url")]
+    scenario: Option<PathBuf>,
+
+    /// What the judged endpoint is to achieve; the scenario's own unless given.
+    #[arg(long, value_name = "OBJECTIVE", requires = "baseline_url")]
+    objective: Option<Objective>,
+
     /// Saved figures to compare with, as `mintmark gate init` makes them.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "baseline_bin"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "baseline_bin", "baseline_url"])]
     saved: Option<PathBuf>,
 
     /// Let saved figures decide the exit code.
@@ -66,7 +85,7 @@ pub(super) struct Flags {
     trust_saved: bool,
 
     /// A family of cases: baseline, candidate, cases and tolerances.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "baseline_bin", "saved"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "baseline_bin", "baseline_url", "saved"])]
     config: Option<PathBuf>,
 
     /// The backends to measure where builds or saved figures are compared.
@@ -79,11 +98,12 @@ pub(super) struct Flags {
     #[command(flatten)]
     keys: KeyFlags,
 
-    /// The smallest change that is told, in percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
-    tolerance: f64,
+    /// The smallest change of a signature's time that is told, in percent; 1
+    /// unless given. Those of endpoints are in the configuration.
+    #[arg(long, value_name = "PERCENT", conflicts_with_all = ["baseline_url", "config"])]
+    tolerance: Option<f64>,
 
-    /// The longest time for one case.
+    /// The longest time for one case: 16s, and 12m for two endpoints.
     #[arg(long, value_name = "SPAN")]
     most: Option<Span>,
 
@@ -127,7 +147,10 @@ enum WhenUndecided {
 }
 
 /// The error that all verdicts of a gate share.
-const ALPHA: f64 = 0.01;
+pub(super) const ALPHA: f64 = 0.01;
+
+/// The smallest change of a signature's time that is told, in percent.
+const USUAL_TOLERANCE: f64 = 1.0;
 
 pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     if let Some(Verb::Init(init)) = &flags.verb {
@@ -148,6 +171,10 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
             &stop,
             &bar,
         )?,
+        (Side::Url(baseline), Side::Url(candidate)) => {
+            let urls = [baseline.as_str(), candidate.as_str()];
+            gate_targets::compare(urls, &config, flags.most, flags.seed, &stop, &bar)?
+        }
         _ => contest(flags, &config, keys, &registry, &stop, &bar)?,
     };
     bar.finish_and_clear();
@@ -164,11 +191,23 @@ fn config(flags: &Flags, keys: &[SigningKey]) -> Result<Config, Failure> {
     if let Some(path) = &flags.config {
         return Config::read(path).map_err(Failure::usage);
     }
-    if !(flags.tolerance > 0.0 && flags.tolerance < 100.0) {
+    let tolerance = flags.tolerance.unwrap_or(USUAL_TOLERANCE);
+    if !(tolerance > 0.0 && tolerance < 100.0) {
         return Err(Failure::usage(format!(
-            "--tolerance is {}, expected a percentage above 0",
-            flags.tolerance
+            "--tolerance is {tolerance}, expected a percentage above 0"
         )));
+    }
+    if let (Some(baseline), Some(candidate)) = (&flags.baseline_url, &flags.candidate_url) {
+        return Ok(Config {
+            baseline: Side::Url(baseline.clone()),
+            candidate: Side::Url(candidate.clone()),
+            on_inconclusive: OnInconclusive::default(),
+            most: None,
+            scenario: flags.scenario.clone(),
+            objective: flags.objective,
+            tolerance: None,
+            cases: Vec::new(),
+        });
     }
     let (baseline, candidate) = match (
         &flags.baseline,
@@ -187,7 +226,7 @@ fn config(flags: &Flags, keys: &[SigningKey]) -> Result<Config, Failure> {
         (.., Some(saved)) => (Side::Saved(saved.clone()), Side::This),
         _ => {
             return Err(Failure::usage(
-                "nothing to compare, expected --baseline and --candidate, --baseline-bin, --saved or --config",
+                "nothing to compare, expected --baseline and --candidate, --baseline-bin, --baseline-url, --saved or --config",
             ));
         }
     };
@@ -196,10 +235,13 @@ fn config(flags: &Flags, keys: &[SigningKey]) -> Result<Config, Failure> {
         candidate,
         on_inconclusive: OnInconclusive::default(),
         most: None,
+        scenario: None,
+        objective: None,
+        tolerance: None,
         cases: vec![cells(
             &flags.matrix,
             &flags.backends,
-            flags.tolerance / 100.0,
+            tolerance / 100.0,
             keys,
         )],
     })
@@ -262,7 +304,7 @@ fn contest(
         }
         _ => {
             return Err(Failure::usage(
-                "the sides do not match, expected two backends, two binaries, or saved figures as the baseline and `this` as the candidate",
+                "the sides do not match, expected two backends, two binaries, two URLs, or saved figures as the baseline and `this` as the candidate",
             ));
         }
     };
@@ -278,13 +320,7 @@ fn contest(
         &SystemClock::new(),
         stop,
         &mut |watched: &Watched<'_>| {
-            bar.set_message(format!(
-                "{} of {}: {}",
-                watched.done + 1,
-                watched.of,
-                watched.case
-            ));
-            bar.tick();
+            watch(bar, watched);
         },
     )
     .map_err(Failure::usage)
@@ -345,6 +381,17 @@ fn show(flags: &Flags, record: &GateRecord) -> Result<(), Failure> {
         print!("{}", gate_text(record));
     }
     Ok(())
+}
+
+/// Shows how far a gate is.
+pub(super) fn watch(bar: &ProgressBar, watched: &Watched<'_>) {
+    bar.set_message(format!(
+        "{} of {}: {}",
+        watched.done + 1,
+        watched.of,
+        watched.case
+    ));
+    bar.tick();
 }
 
 pub(super) fn spinner() -> ProgressBar {

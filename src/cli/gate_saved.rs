@@ -149,6 +149,9 @@ pub(super) fn initialise(flags: &InitFlags) -> Result<Exit, Failure> {
         candidate: Side::This,
         on_inconclusive: OnInconclusive::default(),
         most: None,
+        scenario: None,
+        objective: None,
+        tolerance: None,
         cases: vec![cells(&flags.matrix, &flags.backends, tolerance, &[])],
     };
     let cases: Vec<Case> = config

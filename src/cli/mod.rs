@@ -22,7 +22,9 @@ mod capacity;
 mod fleet;
 mod gate;
 mod gate_saved;
+mod gate_targets;
 mod gate_worker;
+mod history;
 mod key_flags;
 mod load;
 mod log;
@@ -64,6 +66,7 @@ enum Verb {
     Agent(agent::Flags),
     Report(report::Flags),
     Results(results::Flags),
+    History(history::Flags),
     Scenario(scenario::Flags),
     Bench(Box<bench::Flags>),
     Gate(Box<gate::Flags>),
@@ -104,6 +107,7 @@ pub fn main() -> Exit {
         Verb::Agent(verb) => agent::run(verb),
         Verb::Report(flags) => report::run(flags),
         Verb::Results(flags) => results::run(flags),
+        Verb::History(flags) => history::run(flags),
         Verb::Scenario(flags) => scenario::run(flags),
         Verb::Bench(flags) => bench::run(flags),
         Verb::Gate(flags) => gate::run(flags),

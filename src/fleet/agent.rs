@@ -133,7 +133,7 @@ async fn life(
     tell(Step::Running);
     let (to_reporter, from_load) = unbounded_channel();
     let load = load_thread(&spec, ready, slot, &begin, &clock, stop, to_reporter)?;
-    let reporter = Reporter::new(&bus, of, stop, plan.keep_for);
+    let reporter = Reporter::start(&bus, of, Arc::clone(stop), plan.keep_for).await?;
     let told = reporter.report(from_load).await;
     stop.store(true, Ordering::Relaxed);
     load.join().map_err(|_| FleetError::Panic)?;

@@ -15,7 +15,9 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::kv::{CreateErrorKind, Store, UpdateErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use async_nats::jetstream::{self, Context, consumer::PullConsumer};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Subscriber};
+use async_nats::{
+    Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerAddr, Subscriber,
+};
 use futures_util::StreamExt;
 use hyper::body::Bytes;
 use parking_lot::Mutex;
@@ -60,7 +62,9 @@ pub struct Access {
 /// A connection to the servers.
 #[derive(Clone)]
 pub struct Bus {
-    client: Client,
+    /// For core messages alone: a server that hangs while it stores what came
+    /// over a connection reads nothing more of that one.
+    talk: Client,
     jetstream: Context,
     fleet: String,
     /// What the server said last, unasked.
@@ -86,33 +90,12 @@ impl Bus {
     /// No server could be reached in time, or it does not let this program in.
     pub async fn connect(access: &Access, who: &str) -> Result<Self, BusError> {
         let complaint: Arc<Mutex<Option<String>>> = Arc::default();
-        let give_up = Instant::now() + access.wait;
-        let client = loop {
-            let options = options(access, who, &complaint).await?;
-            let addresses: Vec<String> = access.servers.clone();
-            match options.connect(addresses.join(",")).await {
-                Ok(client) => break client,
-                Err(error) => {
-                    let is_final = matches!(
-                        error.kind(),
-                        ConnectErrorKind::Authentication
-                            | ConnectErrorKind::AuthorizationViolation
-                            | ConnectErrorKind::ServerParse
-                    );
-                    if is_final || Instant::now() >= give_up {
-                        return Err(BusError::Connect {
-                            servers: addresses.join(", "),
-                            source: Box::new(error),
-                        });
-                    }
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                }
-            }
-        };
-        let mut jetstream = jetstream::new(client.clone());
+        let client = connect(access, who, &complaint).await?;
+        let talk = connect(access, who, &complaint).await?;
+        let mut jetstream = jetstream::new(client);
         jetstream.set_timeout(PATIENCE);
         Ok(Self {
-            client,
+            talk,
             jetstream,
             fleet: access.fleet.clone(),
             complaint,
@@ -151,7 +134,6 @@ impl Bus {
             allow_rollup: true,
             deny_delete: true,
             allow_direct: true,
-            max_bytes: 32 << 20,
             max_age: KEYS_LAST,
             ..Config::default()
         };
@@ -287,14 +269,19 @@ impl Bus {
 
     /// Sends a core message, which may be lost.
     pub async fn tell<T: Serialize>(&self, what: &str, run: &str, message: &T) {
-        let subject = format!("{}.{what}.{run}", self.fleet);
         // Whoever misses it finds the key, or hears the next one.
-        let _ = self.client.publish(subject, to_json(message).into()).await;
+        self.send(what, run, &to_json(message)).await;
+    }
+
+    /// Sends a frame as a core message, which may be lost and is not stored.
+    pub async fn send(&self, what: &str, run: &str, frame: &[u8]) {
+        let subject = format!("{}.{what}.{run}", self.fleet);
+        let _ = self.talk.publish(subject, frame.to_vec().into()).await;
     }
 
     /// Waits until what was told has left this machine.
     pub async fn flush(&self) {
-        let _ = tokio::time::timeout(PATIENCE, self.client.flush()).await;
+        let _ = tokio::time::timeout(PATIENCE, self.talk.flush()).await;
     }
 
     /// Listens to core messages.
@@ -304,7 +291,7 @@ impl Bus {
     /// The connection is closed.
     pub async fn listen(&self, what: &str, run: &str) -> Result<Subscriber, BusError> {
         let subject = format!("{}.{what}.{run}", self.fleet);
-        let subscribed = self.client.subscribe(subject.clone()).await;
+        let subscribed = self.talk.subscribe(subject.clone()).await;
         subscribed.map_err(|source| self.failed("listen to", &subject, source))
     }
 
@@ -315,7 +302,7 @@ impl Bus {
     /// Nobody answers in time, or not with such a message.
     pub async fn ask<T: DeserializeOwned>(&self, what: &str, run: &str) -> Result<T, BusError> {
         let subject = format!("{}.{what}.{run}", self.fleet);
-        let asked = self.client.request(subject.clone(), Bytes::new());
+        let asked = self.talk.request(subject.clone(), Bytes::new());
         let answer = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(source)) => return Err(self.failed("ask on", &subject, source)),
@@ -332,17 +319,17 @@ impl Bus {
         if let Some(reply) = &question.reply {
             // Whoever does not hear it asks again.
             let _ = self
-                .client
+                .talk
                 .publish(reply.clone(), to_json(answer).into())
                 .await;
-            let _ = self.client.flush().await;
+            let _ = self.talk.flush().await;
         }
     }
 
     /// Is there a connection now?
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.client.connection_state() == async_nats::connection::State::Connected
+        self.talk.connection_state() == async_nats::connection::State::Connected
     }
 
     /// Reads the frames of a run from the beginning.
@@ -465,6 +452,47 @@ impl Bus {
     }
 }
 
+async fn connect(
+    access: &Access,
+    who: &str,
+    complaint: &Arc<Mutex<Option<String>>>,
+) -> Result<Client, BusError> {
+    let give_up = Instant::now() + access.wait;
+    let addresses = addresses(access)?;
+    loop {
+        let options = options(access, who, complaint).await?;
+        match options.connect(&addresses[..]).await {
+            Ok(client) => return Ok(client),
+            Err(error) => {
+                let is_final = matches!(
+                    error.kind(),
+                    ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation
+                );
+                if is_final || Instant::now() >= give_up {
+                    return Err(BusError::Connect {
+                        servers: access.servers.join(", "),
+                        source: Box::new(error),
+                    });
+                }
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        }
+    }
+}
+
+fn addresses(access: &Access) -> Result<Vec<ServerAddr>, BusError> {
+    access
+        .servers
+        .iter()
+        .map(|address| {
+            address.parse().map_err(|source| BusError::Address {
+                address: address.clone(),
+                source,
+            })
+        })
+        .collect()
+}
+
 async fn options(
     access: &Access,
     who: &str,
@@ -535,6 +563,17 @@ pub enum BusError {
         /// Why.
         #[source]
         source: Box<async_nats::ConnectError>,
+    },
+    /// An address is none.
+    #[error(
+        "{address:?} is no address of a NATS server, expected one such as nats://127.0.0.1:4222"
+    )]
+    Address {
+        /// What it is.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// A file of credentials cannot be read.
     #[error("cannot read {}", path.display())]

@@ -16,7 +16,9 @@ use super::bus::{Access, Bus};
 use super::coverage::{Ended, Outcome, Schedule, settle};
 use super::gathering::Watching;
 use super::ledger::Ledger;
-use super::message::{Begin, Card, Dealing, Done, FileDigest, Leader, PROTOCOL, Refusal, Spec};
+use super::message::{
+    Begin, Card, Dealing, Done, FileDigest, Hint, Leader, PROTOCOL, Refusal, Spec,
+};
 use super::roster::{Progress, Roster};
 use super::{FleetError, draw_name, host_name, key};
 use crate::load::arrival::Spacing;
@@ -249,10 +251,14 @@ impl Coordinator {
     /// The server does not take it.
     pub fn done(&self, run: &str) -> Result<(), FleetError> {
         self.runtime.block_on(async {
-            self.bus
-                .put(&key::done(run), &Done { protocol: PROTOCOL })
-                .await?;
-            self.bus.tell("hint", run, &()).await;
+            let hint = Hint {
+                is_done: true,
+                ..Hint::default()
+            };
+            self.bus.tell("hint", run, &hint).await;
+            self.bus.flush().await;
+            let done = Done { protocol: PROTOCOL };
+            self.bus.put(&key::done(run), &done).await?;
             self.give_up_lead(run).await
         })
     }
@@ -484,7 +490,7 @@ impl Coordinator {
         };
         let run = &lead.spec.run;
         self.bus.put(&key::begin(run), &begin).await?;
-        self.bus.tell("hint", run, &()).await;
+        self.bus.tell("hint", run, &Hint::default()).await;
         tell(Event::Begins(LEAD_TIME));
         Ok(begin)
     }

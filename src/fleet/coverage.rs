@@ -273,8 +273,12 @@ fn findings(fleet: &FleetRecord, roster: &Roster, rejections: &[String]) -> Vec<
                 )
             })
             .collect();
+        let was_stopped = fleet
+            .agents
+            .iter()
+            .any(|agent| agent.end == AgentEnd::Stopped);
         add(
-            if share > MOST_LOST {
+            if share > MOST_LOST && !was_stopped {
                 Validity::Invalid
             } else {
                 Validity::Suspect

@@ -17,7 +17,7 @@ use super::bus::{Bus, Frames};
 use super::coordinator::{Event, Lead, Live, renew};
 use super::key;
 use super::ledger::Ledger;
-use super::message::{Beat, Control, Leader, PROTOCOL, Want, of_json};
+use super::message::{Beat, Control, Hint, Leader, PROTOCOL, Want, of_json};
 use super::roster::Roster;
 use crate::error::Chain;
 
@@ -72,6 +72,7 @@ impl Watching<'_> {
     ) -> Result<(), FleetError> {
         let run = self.lead.spec.run.clone();
         let mut beats = self.bus.listen("beat", &run).await?;
+        let mut direct = self.bus.listen("direct", &run).await?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = Seen {
@@ -93,6 +94,10 @@ impl Watching<'_> {
                     if let Ok(beat) = of_json::<Beat>(&beat.payload) {
                         self.roster.heard(beat);
                     }
+                    continue;
+                }
+                Some(frame) = direct.next() => {
+                    self.ledger.take(&frame.payload);
                     continue;
                 }
                 _ = ticks.tick() => {}
@@ -165,7 +170,11 @@ impl Watching<'_> {
             stops: true,
         };
         let is_written = self.bus.put(&key::control(run), &control).await.is_ok();
-        self.bus.tell("hint", run, &()).await;
+        let hint = Hint {
+            stops: true,
+            ..Hint::default()
+        };
+        self.bus.tell("hint", run, &hint).await;
         is_written
     }
 
@@ -203,6 +212,8 @@ impl Watching<'_> {
     /// Asks agents that have ended for what did not arrive, and those that
     /// have told all, as they say, for their end.
     async fn ask_again(&self) {
+        let run = &self.lead.spec.run;
+        let mut hint = Hint::default();
         for (slot, of) in self.ledger.slots().iter().enumerate() {
             let says_told = self.roster.has_told(slot);
             let want = match of.missing() {
@@ -220,10 +231,11 @@ impl Watching<'_> {
                 None => continue,
             };
             // If it cannot be written now, it is the next time.
-            let _ = self
-                .bus
-                .put(&key::want(&self.lead.spec.run, slot), &want)
-                .await;
+            let _ = self.bus.put(&key::want(run, slot), &want).await;
+            hint.wants.push((slot, want));
+        }
+        if !hint.wants.is_empty() {
+            self.bus.tell("hint", run, &hint).await;
         }
     }
 

@@ -130,6 +130,19 @@ pub struct Want {
     pub end: bool,
 }
 
+/// What a coordinator says at once, beside writing it into a key: a server
+/// whose disk is full takes no keys any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hint {
+    /// What is missing, by slot.
+    pub wants: Vec<(usize, Want)>,
+    /// Is there a result?
+    pub is_done: bool,
+    /// Are agents to end now?
+    pub stops: bool,
+}
+
 /// There is a result: nothing has to be kept any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -14,7 +14,7 @@
 //! | [`clock_offset`] | how far apart clocks are |
 //! | [`spool`], [`ledger`], [`timeline`] | what an agent keeps, and what the coordinator counts |
 //! | [`bus`] | how it travels over NATS |
-//! | [`agent`], [`reporter`] | what an agent does |
+//! | [`agent`], [`reporter`], `lookout` | what an agent does, tells and hears |
 //! | [`coordinator`], `gathering`, [`roster`] | what the coordinator does, and who takes part |
 //! | [`coverage`], `whole` | what is missing, and what that makes of the result |
 //!
@@ -30,6 +30,7 @@ mod gathering;
 mod key;
 pub mod ledger;
 pub mod local;
+mod lookout;
 pub mod message;
 pub mod reporter;
 pub mod roster;

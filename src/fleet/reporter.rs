@@ -1,33 +1,34 @@
 //! How does an agent tell what its load measures, while it measures?
 //!
-//! One loop: slices come in, messages go out until each is acknowledged, beats
-//! are sent, and what the coordinator has laid down is looked up. The load is
-//! on threads of its own and hears of none of it but a stop. After its end an
-//! agent keeps everything until the coordinator says that it has a result, and
+//! Slices come in, and messages go out until each is acknowledged. The load is
+//! on threads of its own and waits for none of it. After its end an agent
+//! keeps everything until the coordinator says that it has a result, and
 //! publishes again what is missing there.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::interval;
 
-use super::FleetError;
 use super::bus::Bus;
-use super::key;
-use super::message::{Beat, Control, Done, End, Leader, Sender, Slice, State, Told, Totals, Want};
+use super::lookout::{Heard, Lookout};
+use super::message::{End, Sender, Slice, State, Told, Totals};
 use super::spool::{Message, Spool};
+use super::{FleetError, draw_name};
 use crate::load::Progress;
 
-/// How often an agent shows that it is alive, and looks up what has changed.
-const BEAT: Duration = Duration::from_millis(500);
+/// How often is looked whether something has to be given up.
+const LOOK: Duration = Duration::from_millis(250);
 
-/// The pause before a message is published again that was not acknowledged.
-const PAUSE: Duration = Duration::from_millis(250);
+/// How long after its end an agent waits for acknowledgements before it tells
+/// the coordinator without the server's store: that may be full.
+const STUCK: Duration = Duration::from_secs(3);
 
 /// Slices that gather while nothing can be sent: ten minutes of seconds.
 const MOST_GATHERED: usize = 600;
@@ -44,38 +45,36 @@ pub enum FromLoad {
 }
 
 /// Tells what one agent measures.
-pub struct Reporter<'a> {
-    bus: &'a Bus,
+pub struct Reporter {
+    bus: Bus,
     of: Sender,
     spool: Spool,
-    stop: &'a AtomicBool,
+    lookout: Lookout,
     keep_for: Duration,
-    beat: Beat,
 }
 
-type Publishing<'a> = Pin<Box<dyn Future<Output = (u64, u64)> + 'a>>;
+type Publishing = Pin<Box<dyn Future<Output = (u64, u64)> + Send>>;
 
-impl<'a> Reporter<'a> {
+impl Reporter {
     /// Makes a reporter. The load's `stop` is set when the coordinator wants
     /// it; what was measured is kept for `keep_for` after the end.
-    pub fn new(bus: &'a Bus, of: Sender, stop: &'a AtomicBool, keep_for: Duration) -> Self {
-        Self {
-            bus,
+    ///
+    /// # Errors
+    ///
+    /// The connection is closed.
+    pub async fn start(
+        bus: &Bus,
+        of: Sender,
+        stop: Arc<AtomicBool>,
+        keep_for: Duration,
+    ) -> Result<Self, FleetError> {
+        Ok(Self {
+            bus: bus.clone(),
             spool: Spool::new(of.clone(), MOST_GATHERED),
-            stop,
+            lookout: Lookout::start(bus, of.clone(), stop).await?,
             keep_for,
-            beat: Beat {
-                run: of.run.clone(),
-                slot: of.slot,
-                incarnation: of.incarnation.clone(),
-                state: State::Running,
-                elapsed_ns: 0,
-                answered: 0,
-                failed: 0,
-                waiting: 0,
-            },
             of,
-        }
+        })
     }
 
     /// Tells all that comes from the load, and returns once the coordinator
@@ -85,89 +84,68 @@ impl<'a> Reporter<'a> {
     ///
     /// The coordinator did not come to a result in time, or leads another run.
     pub async fn report(mut self, mut from: UnboundedReceiver<FromLoad>) -> Result<(), FleetError> {
-        let bus = self.bus;
-        let mut publishing: FuturesUnordered<Publishing<'a>> = FuturesUnordered::new();
-        let mut ticks = interval(BEAT);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut hints = bus.listen("hint", &self.of.run).await?;
-        let mut ended: Option<Box<Result<Totals, String>>> = None;
-        let mut is_load_gone = false;
-        while !(ended.is_some() && self.spool.is_told()) {
+        let mut publishing: FuturesUnordered<Publishing> = FuturesUnordered::new();
+        let mut ticks = interval(LOOK);
+        let ended = loop {
+            while let Some(message) = self.spool.next() {
+                publishing.push(self.publishing(message));
+            }
+            self.heard().beat.lock().waiting = self.spool.waiting();
+            tokio::select! {
+                told = from.recv() => match told {
+                    Some(FromLoad::Slice(slice)) => self.spool.keep(slice)?,
+                    Some(FromLoad::Progress(progress)) => self.note(progress),
+                    Some(FromLoad::Ended(totals)) => break *totals,
+                    None => break Err("its load ended without a word".to_owned()),
+                },
+                Some(acknowledged) = publishing.next() => self.acknowledge(acknowledged),
+                _ = ticks.tick() => self.heard().check_run()?,
+            }
+        };
+        let stuck = Instant::now() + STUCK;
+        while !self.spool.is_told() && Instant::now() < stuck {
             while let Some(message) = self.spool.next() {
                 publishing.push(self.publishing(message));
             }
             tokio::select! {
-                told = from.recv(), if !is_load_gone => match told {
-                    Some(FromLoad::Slice(slice)) => self.spool.keep(slice)?,
-                    Some(FromLoad::Progress(progress)) => self.note(progress),
-                    Some(FromLoad::Ended(totals)) => ended = Some(totals),
-                    None => {
-                        is_load_gone = true;
-                        ended.get_or_insert_with(|| {
-                            Box::new(Err("its load ended without a word".to_owned()))
-                        });
-                    }
-                },
-                Some((seq, tries)) = publishing.next() => {
-                    self.spool.acknowledged(seq);
-                    for _ in 1..tries {
-                        self.spool.tried_again();
-                    }
-                },
-                _ = ticks.tick() => self.look().await?,
-                Some(_) = hints.next() => self.look().await?,
+                Some(acknowledged) = publishing.next() => self.acknowledge(acknowledged),
+                _ = ticks.tick() => self.heard().check_run()?,
             }
         }
         drop(publishing);
-        let end = self.end(ended.map_or_else(|| Err(String::new()), |ended| *ended));
-        self.stay(end).await
+        self.stay(ended).await
     }
 
-    fn note(&mut self, progress: Progress) {
-        self.beat.elapsed_ns = u64::try_from(progress.elapsed.as_nanos()).unwrap_or(u64::MAX);
-        self.beat.answered = progress.answered;
-        self.beat.failed = progress.failed;
+    fn heard(&self) -> &Heard {
+        &self.lookout.heard
+    }
+
+    fn note(&self, progress: Progress) {
+        let mut beat = self.heard().beat.lock();
+        beat.elapsed_ns = u64::try_from(progress.elapsed.as_nanos()).unwrap_or(u64::MAX);
+        beat.answered = progress.answered;
+        beat.failed = progress.failed;
+    }
+
+    fn acknowledge(&mut self, (seq, tries): (u64, u64)) {
+        self.spool.acknowledged(seq);
+        for _ in 1..tries {
+            self.spool.tried_again();
+        }
     }
 
     /// Publishes a message until it is acknowledged; yields its number and how
     /// often that was tried.
-    fn publishing(&self, message: Message) -> Publishing<'a> {
-        let (bus, of) = (self.bus, self.of.clone());
+    fn publishing(&self, message: Message) -> Publishing {
+        let (bus, of) = (self.bus.clone(), self.of.clone());
         Box::pin(async move {
-            let id = format!("{}.{}.{}", of.run, of.incarnation, message.seq);
             let mut tries = 1;
-            while !publish(bus, &of, &id, &message.frame).await {
+            while !publish(&bus, &of, &message, "").await {
                 tries += 1;
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(LOOK).await;
             }
             (message.seq, tries)
         })
-    }
-
-    /// Shows that the agent is alive, and looks up what it is to do.
-    async fn look(&mut self) -> Result<(), FleetError> {
-        self.beat.waiting = self.spool.waiting();
-        self.bus.tell("beat", &self.of.run, &self.beat).await;
-        // What cannot be looked up now is looked up with the next beat.
-        if let Ok(Some((control, _))) = self.bus.get::<Control>(&key::control(&self.of.run)).await
-            && control.stops
-        {
-            self.stop.store(true, Ordering::Relaxed);
-        }
-        self.refuse_another_run().await
-    }
-
-    async fn refuse_another_run(&self) -> Result<(), FleetError> {
-        match self.bus.get::<Leader>(key::LEADER).await {
-            Ok(Some((leader, _))) if leader.run != self.of.run => {
-                self.stop.store(true, Ordering::Relaxed);
-                Err(FleetError::AnotherRun {
-                    own: self.of.run.clone(),
-                    other: leader.run,
-                })
-            }
-            _ => Ok(()),
-        }
     }
 
     fn end(&self, ended: Result<Totals, String>) -> Told {
@@ -184,53 +162,60 @@ impl<'a> Reporter<'a> {
         })
     }
 
-    /// Tells the end, and what is asked for again, until there is a result.
-    async fn stay(mut self, end: Told) -> Result<(), FleetError> {
+    /// Tells the end, and what is missing, until there is a result.
+    ///
+    /// What the server's store does not take is told to the coordinator
+    /// directly, which counts it once whichever way it comes.
+    async fn stay(mut self, ended: Result<Totals, String>) -> Result<(), FleetError> {
         let give_up = Instant::now() + self.keep_for;
-        let frame = end.to_frame();
-        let id = format!("{}.{}.end", self.of.run, self.of.incarnation);
-        let mut is_told = false;
-        let mut answered = 0;
-        self.beat.state = State::Told;
+        let left = self.spool.unacknowledged();
+        let end = Message {
+            seq: 0,
+            frame: self.end(ended).to_frame().into(),
+        };
+        let mut untold: Vec<Message> = left.into_iter().chain([end.clone()]).collect();
+        self.heard().beat.lock().state = State::Told;
         while Instant::now() < give_up {
-            is_told = is_told || publish(self.bus, &self.of, &id, &frame).await;
-            self.look().await?;
-            if let Ok(Some((Done { .. }, _))) = self.bus.get(&key::done(&self.of.run)).await {
+            // In order, so that a server that takes nothing is asked once.
+            while let Some(message) = untold.first() {
+                if !publish(&self.bus, &self.of, message, "").await {
+                    break;
+                }
+                self.spool.acknowledged(message.seq);
+                untold.remove(0);
+            }
+            for message in &untold {
+                self.bus.send("direct", &self.of.run, &message.frame).await;
+            }
+            self.heard().check_run()?;
+            if self.heard().is_done() {
                 return Ok(());
             }
-            let want = self
-                .bus
-                .get::<Want>(&key::want(&self.of.run, self.of.slot))
-                .await;
-            if let Ok(Some((want, revision))) = want
-                && revision > answered
-            {
-                answered = revision;
-                for message in self.spool.again(&want.seqs) {
+            let wanted = std::mem::take(&mut *self.heard().wanted.lock());
+            for want in wanted {
+                let mut again = self.spool.again(&want.seqs);
+                again.extend(want.end.then(|| end.clone()));
+                for message in again {
                     // Another ID: the server may remember the first and have
                     // lost the message.
-                    let id = format!(
-                        "{}.{}.{}.{revision}",
-                        self.of.run, self.of.incarnation, message.seq
-                    );
-                    while !publish(self.bus, &self.of, &id, &message.frame).await
-                        && Instant::now() < give_up
-                    {
-                        tokio::time::sleep(PAUSE).await;
+                    let suffix = format!(".{}", draw_name());
+                    if !publish(&self.bus, &self.of, &message, &suffix).await {
+                        self.bus.send("direct", &self.of.run, &message.frame).await;
                     }
                 }
-                is_told = !want.end;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(LOOK).await;
         }
         Err(FleetError::NoResult {
-            run: self.of.run,
+            run: self.of.run.clone(),
             kept: self.keep_for,
         })
     }
 }
 
-async fn publish(bus: &Bus, of: &Sender, id: &str, frame: &[u8]) -> bool {
-    let frame = frame.to_vec().into();
-    bus.publish(&of.run, of.slot, id, frame).await.is_ok()
+/// Publishes a message under its name, so that a server stores it once.
+async fn publish(bus: &Bus, of: &Sender, message: &Message, suffix: &str) -> bool {
+    let id = format!("{}.{}.{}{suffix}", of.run, of.incarnation, message.seq);
+    let frame = message.frame.to_vec().into();
+    bus.publish(&of.run, of.slot, &id, frame).await.is_ok()
 }

@@ -84,7 +84,12 @@ impl Spool {
 
     /// Returns the next message to publish, if there is one and room for it.
     pub fn next(&mut self) -> Option<Message> {
-        if self.on_the_way >= MOST_ON_THE_WAY || self.fresh.is_empty() {
+        (self.on_the_way < MOST_ON_THE_WAY).then(|| self.seal())?
+    }
+
+    /// Seals the slices that gather, as many as one message takes.
+    fn seal(&mut self) -> Option<Message> {
+        if self.fresh.is_empty() {
             return None;
         }
         let mut slices = Vec::new();
@@ -144,6 +149,20 @@ impl Spool {
             .collect();
         self.resent += found.len() as u64;
         found
+    }
+
+    /// Seals all that is left, and returns every message that no server has
+    /// acknowledged.
+    pub fn unacknowledged(&mut self) -> Vec<Message> {
+        while self.seal().is_some() {}
+        self.sealed
+            .iter()
+            .filter(|(_, sealed)| !sealed.is_acknowledged)
+            .map(|(seq, sealed)| Message {
+                seq: *seq,
+                frame: Arc::clone(&sealed.frame),
+            })
+            .collect()
     }
 
     /// Are all slices sealed and acknowledged?

@@ -233,7 +233,7 @@ impl Stage {
         Ok(())
     }
 
-    fn run(&mut self, side: usize, ask: &Ask, block: &mut Block) -> Result<(), String> {
+    fn run(&mut self, side: usize, ask: &Ask, block: &mut Block) -> Result<Option<u64>, String> {
         let [a, b] = [self.sides[0].blocks, self.sides[1].blocks];
         // Both sides have run the warm-up, which is the same for both.
         if !self.is_measuring && a == b && a > 0 {
@@ -246,13 +246,13 @@ impl Stage {
             self.begin_pair()?;
         }
         self.sides[side].blocks += 1;
-        match self.sides[side].ask(ask)? {
-            Answer::Block(timed) => {
-                *block = merged(std::mem::take(block), timed);
-                Ok(())
-            }
-            other => Err(unexpected(&other)),
-        }
+        let (timed, given_up) = match self.sides[side].ask(ask)? {
+            Answer::Block(timed) => (timed, None),
+            Answer::Alone(timed, given_up) => (timed, given_up),
+            other => return Err(unexpected(&other)),
+        };
+        *block = merged(std::mem::take(block), timed);
+        Ok(given_up)
     }
 }
 
@@ -287,7 +287,7 @@ struct WorkerArm {
 }
 
 impl WorkerArm {
-    fn ask(&mut self, ask: &Ask, block: &mut Block) -> Result<(), SignError> {
+    fn ask(&mut self, ask: &Ask, block: &mut Block) -> Result<Option<u64>, SignError> {
         let mut stage = self.stage.borrow_mut();
         stage.run(self.side, ask, block).map_err(|reason| {
             stage.failure = Some(reason);
@@ -298,10 +298,19 @@ impl WorkerArm {
 
 impl Arm for WorkerArm {
     fn run(&mut self, operations: usize, block: &mut Block) -> Result<(), SignError> {
-        self.ask(&Ask::Run(operations), block)
+        self.ask(&Ask::Run(operations), block).map(|_| ())
     }
 
     fn run_alone(&mut self, operations: usize, block: &mut Block) -> Result<(), SignError> {
+        self.run_alone_counted(operations, block).map(|_| ())
+    }
+
+    // The worker's thread signs; this one only waits for it.
+    fn run_alone_counted(
+        &mut self,
+        operations: usize,
+        block: &mut Block,
+    ) -> Result<Option<u64>, SignError> {
         self.ask(&Ask::RunAlone(operations), block)
     }
 

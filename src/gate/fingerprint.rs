@@ -38,7 +38,14 @@ impl Fingerprint {
     /// Takes the fingerprint of this machine and build.
     #[must_use]
     pub fn here() -> Self {
-        let host = Host::detect();
+        Self::of(&Host::detect(), env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Takes the fingerprint of a machine that a record describes, and of a
+    /// version of this program.
+    #[must_use]
+    pub fn of(host: &Host, tool_version: &str) -> Self {
+        let host = host.clone();
         Self {
             kernel: host
                 .kernel
@@ -54,7 +61,7 @@ impl Fingerprint {
             os: host.os,
             arch: host.arch,
             is_optimised: host.is_optimised,
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            tool_version: tool_version.to_owned(),
         }
     }
 

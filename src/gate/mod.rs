@@ -1,8 +1,10 @@
-//! Did a change make signing slower, and can a build server believe it?
+//! Did a change make signing or an endpoint slower, and can a build server
+//! believe it?
 //!
 //! A gate compares a baseline with a candidate: two backends in one process,
-//! or two builds of this program in worker processes. Both sides run in
-//! alternating short blocks of the same session, on the same processor, and
+//! two builds of this program in worker processes, or two endpoints under the
+//! same load ([`targets`]). Both sides of a signing case run in alternating
+//! short blocks of the same session, on the same processor, and
 //! their processor time decides. A regression is measured once more with
 //! fresh arms before it is one, and each session compares the baseline with
 //! itself: if that is not unchanged, the session decides nothing.
@@ -18,6 +20,7 @@ mod fingerprint;
 mod record;
 mod saved;
 mod session;
+pub mod targets;
 pub mod worker;
 
 #[cfg(test)]
@@ -44,6 +47,18 @@ pub enum GateError {
     /// A key was not generated.
     #[error("cannot make a key to sign with")]
     Key(#[from] crate::bench::keys::KeyGenerationError),
+    /// No look at the data fits into the time.
+    #[error(
+        "{} is too short for two quads of this load, expected at least {}",
+        crate::units::Shown(*most),
+        crate::units::Shown(*least)
+    )]
+    TooShort {
+        /// The time that was allowed.
+        most: std::time::Duration,
+        /// The least that is needed.
+        least: std::time::Duration,
+    },
     /// The case of saved figures cannot be measured.
     #[error("cannot measure {case}: {reason}")]
     Case {

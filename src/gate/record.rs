@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::session::whole_ns;
+use super::targets::{LoadGate, LoadResult};
 use super::{Fingerprint, GateCase, Saved};
 use crate::bench::{QualityFacts, TimedBy};
 use crate::error::Exit;
 use crate::record::Host;
+use crate::record::search::Decision;
 use crate::stats::{Estimate, Verdict};
 
 /// The version of [`GateRecord`]'s schema that this program writes.
@@ -172,6 +174,9 @@ pub struct GateRecord {
     pub cases: Vec<CaseResult>,
     /// Comparisons with saved figures.
     pub saved: Vec<SavedResult>,
+    /// The comparison of two endpoints, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadResult>,
     /// Do saved figures decide the exit code?
     pub trusts_saved: bool,
     /// Was it stopped before its time?
@@ -208,12 +213,60 @@ impl GateRecord {
             control: None,
             cases: Vec::new(),
             saved,
+            load: None,
             trusts_saved: false,
             is_stopped: false,
             host: Host::detect(),
             fingerprint: Fingerprint::here(),
             quality: QualityFacts::default(),
         }
+    }
+
+    /// Makes the record of a comparison of two endpoints.
+    #[must_use]
+    pub fn of_load(
+        sides: [String; 2],
+        gate: &LoadGate,
+        load: LoadResult,
+        took: Duration,
+        quality: QualityFacts,
+        is_stopped: bool,
+    ) -> Self {
+        let [baseline, candidate] = sides;
+        let undecided = load
+            .objective()
+            .filter(|found| found.decision == Decision::Undecided)
+            .map(|_| GateVerdict::Inconclusive);
+        Self {
+            schema_version: SCHEMA_VERSION,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: jiff::Timestamp::now().to_string(),
+            took_ns: whole_ns(took),
+            baseline,
+            candidate,
+            alpha: gate.alpha,
+            looks_ns: Vec::new(),
+            seed: gate.seed,
+            verdict: Self::joined([load.verdict].into_iter().chain(undecided)),
+            control: None,
+            cases: Vec::new(),
+            saved: Vec::new(),
+            load: Some(load),
+            trusts_saved: false,
+            is_stopped,
+            host: Host::detect(),
+            fingerprint: Fingerprint::here(),
+            quality,
+        }
+    }
+
+    /// Did an endpoint miss its objective?
+    #[must_use]
+    pub fn misses_objective(&self) -> bool {
+        self.load
+            .as_ref()
+            .and_then(LoadResult::objective)
+            .is_some_and(|objective| objective.is_missed())
     }
 
     /// Joins the verdicts of the cases: the worst one that there is.
@@ -232,12 +285,13 @@ impl GateRecord {
             .unwrap_or(GateVerdict::NotComparable)
     }
 
-    /// Returns the exit code: 0 pass, 1 regressed, 3 stopped, 4 inconclusive,
-    /// 5 not comparable.
+    /// Returns the exit code: 0 pass, 1 regressed or an objective missed, 3
+    /// stopped, 4 inconclusive, 5 not comparable.
     #[must_use]
     pub fn exit(&self, on_inconclusive: OnInconclusive) -> Exit {
         match self.verdict {
             GateVerdict::Regressed => Exit::Missed,
+            _ if self.misses_objective() => Exit::Missed,
             _ if self.is_stopped => Exit::Failed,
             GateVerdict::NotComparable => Exit::NotComparable,
             GateVerdict::Inconclusive => match on_inconclusive {

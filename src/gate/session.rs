@@ -147,6 +147,7 @@ pub fn run(
         control: Some(control),
         cases,
         saved: Vec::new(),
+        load: None,
         trusts_saved: false,
         is_stopped,
         host: Host::detect(),

@@ -277,6 +277,7 @@ fn a_worker_answers_what_it_is_asked_and_refuses_other_versions() {
             serde_json::to_string(&start).unwrap(),
             serde_json::to_string(&worker::Ask::SignaturesPerOperation(3)).unwrap(),
             serde_json::to_string(&worker::Ask::Run(2)).unwrap(),
+            serde_json::to_string(&worker::Ask::RunAlone(2)).unwrap(),
             "what?".to_owned(),
         ]
         .join("\n")
@@ -297,7 +298,13 @@ fn a_worker_answers_what_it_is_asked_and_refuses_other_versions() {
         panic!("{:?}", found[2]);
     };
     assert_eq!((block.signatures, block.cpu_ns.len()), (6, 2));
-    assert!(matches!(found[3], worker::Answer::Failed(_)));
+    // Signing waits for nothing, however busy the machine is.
+    let worker::Answer::Alone(block, Some(given_up)) = &found[3] else {
+        panic!("{:?}", found[3]);
+    };
+    assert_eq!(block.cpu_ns.len(), 2);
+    assert!(*given_up < 2, "{given_up}");
+    assert!(matches!(found[4], worker::Answer::Failed(_)));
     assert!(matches!(answers(99)[0], worker::Answer::Failed(_)));
     // What goes over the pipe does not show itself.
     assert!(!format!("{:?}", worker::Secret::of(&key.key)).contains("MI"));

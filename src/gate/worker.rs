@@ -23,7 +23,7 @@ use crate::credential::{SealedKey, Sealing, generate, seal};
 use crate::signer::{PrivateKey, Registry};
 
 /// The version of the lines.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What a worker is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,6 +94,9 @@ pub enum Answer {
     Done,
     /// The block was timed.
     Block(Block),
+    /// The block was timed on one thread, which gave its processor up by
+    /// itself so often, where the system counts that.
+    Alone(Block, Option<u64>),
     /// It could not be done, and why.
     Failed(String),
 }
@@ -183,11 +186,12 @@ fn run(ask: &Ask, arm: &mut dyn Arm, block: &mut Block) -> Answer {
             arm.set_signatures_per_operation(*signatures);
             return Answer::Done;
         }
-        Ask::Run(operations) => arm.run(*operations, block),
-        Ask::RunAlone(operations) => arm.run_alone(*operations, block),
+        Ask::Run(operations) => arm
+            .run(*operations, block)
+            .map(|()| Answer::Block(block.clone())),
+        Ask::RunAlone(operations) => arm
+            .run_alone_counted(*operations, block)
+            .map(|given_up| Answer::Alone(block.clone(), given_up)),
     };
-    match outcome {
-        Ok(()) => Answer::Block(block.clone()),
-        Err(error) => Answer::Failed(error.to_string()),
-    }
+    outcome.unwrap_or_else(|error| Answer::Failed(error.to_string()))
 }

@@ -22,7 +22,7 @@ pub enum Model {
 }
 
 /// A load.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct OpenPlan {
     /// When requests start.
     pub model: Model,

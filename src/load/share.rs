@@ -17,7 +17,7 @@ use super::population::Population;
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// One machine's part of a schedule.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Share {
     own: usize,
     /// The upper bound of each machine's part of the unit interval.

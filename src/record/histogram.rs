@@ -52,6 +52,11 @@ impl Histogram {
         self.0.saturating_record(ns.clamp(1, HIGHEST_NS));
     }
 
+    /// Counts `count` durations of `ns` nanoseconds each.
+    pub fn record_several_ns(&mut self, ns: u64, count: u64) {
+        self.0.saturating_record_n(ns.clamp(1, HIGHEST_NS), count);
+    }
+
     /// Adds the counts of another histogram. No count is lost or moved.
     pub fn add(&mut self, other: &Self) {
         // The most there is of: an empty one is as large as a full one.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use super::gate_load;
 use super::gate_words::{bounds, change, headline, tolerance};
 use crate::gate::{CaseResult, GateRecord, GateVerdict};
 use crate::units::Shown;
@@ -55,6 +56,27 @@ fn write_all(out: &mut String, record: &GateRecord) -> fmt::Result {
             )?;
         }
         writeln!(out)?;
+    }
+    if let Some(load) = &record.load {
+        writeln!(
+            out,
+            "{} {}: response time under the load {}\n",
+            sign(load.verdict),
+            load.verdict,
+            cell(&load.scenario)
+        )?;
+        let rows = gate_load::rows(load);
+        if !rows.is_empty() {
+            writeln!(out, "| {} |", gate_load::HEADS.join(" | "))?;
+            writeln!(out, "|---|---:|---:|---:|---:|---:|")?;
+            for row in rows {
+                writeln!(out, "| {} |", row.join(" | "))?;
+            }
+            writeln!(out)?;
+        }
+        for note in gate_load::notes(load) {
+            writeln!(out, "- {}", cell(&note))?;
+        }
     }
     let reasons = record
         .cases

@@ -3,8 +3,10 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use super::gate_load;
 use super::gate_words::{bounds, change, headline, tolerance};
 use super::table::Columns;
+use crate::gate::targets::LoadResult;
 use crate::gate::{CaseResult, GateRecord, GateVerdict, SavedResult};
 use crate::units::Shown;
 
@@ -84,6 +86,9 @@ fn write_all(out: &mut String, record: &GateRecord) -> fmt::Result {
             )?;
         }
     }
+    if let Some(load) = &record.load {
+        load_part(out, load)?;
+    }
     if let Some(control) = &record.control {
         writeln!(
             out,
@@ -94,6 +99,26 @@ fn write_all(out: &mut String, record: &GateRecord) -> fmt::Result {
     let known = quality(record);
     if !known.is_empty() {
         writeln!(out, "Quality: {}", known.join(", "))?;
+    }
+    Ok(())
+}
+
+fn load_part(out: &mut String, load: &LoadResult) -> fmt::Result {
+    writeln!(
+        out,
+        "\nResponse time under the load {}, candidate against baseline: {}",
+        load.scenario, load.verdict
+    )?;
+    let rows = gate_load::rows(load);
+    if !rows.is_empty() {
+        let mut table = Columns::new(&gate_load::HEADS, 1);
+        for row in rows {
+            table.row(row);
+        }
+        write!(out, "{table}")?;
+    }
+    for note in gate_load::notes(load) {
+        writeln!(out, "  {note}")?;
     }
     Ok(())
 }

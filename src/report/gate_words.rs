@@ -5,11 +5,12 @@ use crate::stats::{Estimate, Tolerance};
 
 /// Says in one line what a gate found.
 pub(super) fn headline(record: &GateRecord) -> String {
-    let all = record.cases.len() + record.saved.len();
+    let all = record.cases.len() + record.saved.len() + usize::from(record.load.is_some());
     let count = |verdict: GateVerdict| {
         let cases = record.cases.iter().filter(|case| case.verdict == verdict);
         let saved = record.saved.iter().filter(|case| case.verdict == verdict);
-        cases.count() + saved.count()
+        let load = record.load.iter().filter(|load| load.verdict == verdict);
+        cases.count() + saved.count() + load.count()
     };
     let parts: Vec<String> = [
         GateVerdict::Regressed,
@@ -22,13 +23,18 @@ pub(super) fn headline(record: &GateRecord) -> String {
     .filter(|verdict| count(*verdict) > 0)
     .map(|verdict| format!("{} {verdict}", count(verdict)))
     .collect();
+    let missed = if record.misses_objective() {
+        ", objective missed"
+    } else {
+        ""
+    };
     let stopped = if record.is_stopped {
         ", stopped before its time"
     } else {
         ""
     };
     format!(
-        "{}: {} of {all} case{}{stopped}",
+        "{}: {} of {all} case{}{missed}{stopped}",
         record.verdict.name().to_uppercase(),
         parts.join(", "),
         if all == 1 { "" } else { "s" }

@@ -90,7 +90,7 @@ pub fn slices_csv(documents: &[RunDocument]) -> String {
 }
 
 /// Quotes a text, and keeps spreadsheets from taking it for a formula.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         return quoted(&format!("'{text}"));
     }

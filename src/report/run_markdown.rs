@@ -6,7 +6,11 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::summary::{Percentiles, SideBySide, Standing, StepSummary, Summary};
+use super::summary::{
+    AGENT_HEADINGS, Percentiles, SideBySide, Standing, StepSummary, Summary, agent_rows,
+    fleet_facts,
+};
+use crate::record::FleetRecord;
 use crate::units::{Grouped, Shown};
 
 /// Renders results as Markdown, several beside each other first.
@@ -70,6 +74,9 @@ fn one(out: &mut String, summary: &Summary) -> fmt::Result {
     steps(out, &summary.steps)?;
     backends(out, summary)?;
     rates(out, summary)?;
+    if let Some(fleet) = &summary.fleet {
+        coverage(out, fleet)?;
+    }
     writeln!(out, "<details><summary>Conditions</summary>\n")?;
     table(
         out,
@@ -91,6 +98,21 @@ fn one(out: &mut String, summary: &Summary) -> fmt::Result {
         )?;
     }
     writeln!(out)
+}
+
+fn coverage(out: &mut String, fleet: &FleetRecord) -> fmt::Result {
+    table(
+        out,
+        &["coverage".into(), "value".into()],
+        fleet_facts(fleet)
+            .into_iter()
+            .map(|fact| vec![fact.name, fact.value]),
+    )?;
+    table(
+        out,
+        &AGENT_HEADINGS.map(str::to_owned),
+        agent_rows(fleet).into_iter().map(Vec::from),
+    )
 }
 
 fn steps(out: &mut String, steps: &[StepSummary]) -> fmt::Result {

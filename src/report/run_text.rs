@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::capacity_text::capacity_text;
 use super::habit_bars::{habit_bars, has_herds};
 use super::open_text::open_text;
+use super::summary::{AGENT_HEADINGS, agent_rows, fleet_facts};
 use super::table::Columns;
 use crate::bench::BenchRecord;
-use crate::record::{KeyHabit, Outcome, RunDocument, StepRecord, TokenHabit};
+use crate::record::{FleetRecord, KeyHabit, Outcome, RunDocument, StepRecord, TokenHabit};
 use crate::units::{Grouped, Shown};
 
 /// Renders the document of a run as text, some 40 lines of at most 100 columns.
@@ -40,8 +41,29 @@ fn write_all(out: &mut String, document: &RunDocument) -> fmt::Result {
             savings(out, &document.steps)?;
         }
     }
+    if let Some(fleet) = &document.fleet {
+        fleet_text(out, fleet)?;
+    }
     failures(out, &document.steps)?;
     warnings(out, document)
+}
+
+/// Writes which machines made the load, and what is missing of it.
+fn fleet_text(out: &mut String, fleet: &FleetRecord) -> fmt::Result {
+    writeln!(
+        out,
+        "\nCoverage of the schedule by {} agents",
+        fleet.planned
+    )?;
+    for fact in fleet_facts(fleet) {
+        writeln!(out, "  {:<18}{}", fact.name, fact.value)?;
+    }
+    // Machines' names, and words, are not figures.
+    let mut table = Columns::new(&AGENT_HEADINGS, 3);
+    for row in agent_rows(fleet) {
+        table.row(row);
+    }
+    write!(out, "{table}")
 }
 
 fn conditions(out: &mut String, document: &RunDocument) -> fmt::Result {

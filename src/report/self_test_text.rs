@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::bench::self_test::{Experiment, IN_TIME, SelfTestRecord, Trial};
+use crate::bench::self_test::{Experiment, SelfTestRecord, Trial};
 use crate::stats::Verdict;
 use crate::units::Shown;
 
@@ -36,7 +36,8 @@ fn write_all(out: &mut String, record: &SelfTestRecord) -> fmt::Result {
         out,
         "experiment  {}",
         match record.experiment {
-            Experiment::Nothing => "nothing is done to the candidate".to_owned(),
+            Experiment::Nothing | Experiment::Beside =>
+                "nothing is done to the candidate".to_owned(),
             Experiment::Uniform(share) =>
                 format!("every signature takes {:.1} % longer", 100.0 * share),
             Experiment::Rare(share, factor) => format!(
@@ -81,8 +82,20 @@ fn write_all(out: &mut String, record: &SelfTestRecord) -> fmt::Result {
         counted(out, record, name, record.count(verdict))?;
     }
     if record.experiment.expected_change().is_some_and(|c| c > 0.0) {
-        let name = format!("found in {} s", IN_TIME.as_secs());
+        let name = format!("found in {} s", record.experiment.in_time().as_secs());
         counted(out, record, &name, record.found_in_time())?;
+    }
+    if record.experiment == Experiment::Beside {
+        let alarms = record.sequential_alarms();
+        counted(out, record, "sequential", alarms)?;
+        writeln!(
+            out,
+            "               called different by the usual rule: one side after the other, wall time,"
+        )?;
+        writeln!(
+            out,
+            "               bootstrapped t test with p < 5 %, change of the mean beyond ±1 %"
+        )?;
     }
     estimates(out, record, "floor", |trial| trial.floor_change)?;
     estimates(out, record, "mean", |trial| trial.mean_change)

@@ -8,6 +8,7 @@
 //! Everything is deterministic: the same data give the same bounds and the
 //! same verdict. Where chance is needed, a seed is a parameter.
 
+pub mod change_points;
 pub mod distribution;
 pub mod mean;
 pub mod multiple;
@@ -16,6 +17,7 @@ pub mod paired;
 pub mod random;
 pub mod serial;
 pub mod share;
+pub mod sliced;
 
 pub use self::multiple::Looks;
 pub use self::paired::{Comparison, Estimate, Tolerance, Verdict};

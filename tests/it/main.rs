@@ -9,8 +9,11 @@ mod bench;
 mod broker;
 mod credentials;
 mod files;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod floors;
 mod gate;
+mod gate_targets;
 mod keys;
 mod live;
 mod load;

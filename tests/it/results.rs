@@ -357,3 +357,57 @@ fn a_killed_run_leaves_no_folder_that_looks_whole() {
     ]);
     assert_eq!(text(&output.stdout).trim(), "[]");
 }
+
+#[test]
+fn a_history_of_runs_shows_where_the_goodput_fell() {
+    let folder = ran(&[SHORT]);
+    let first = runs(&folder).remove(0);
+    let document: Value =
+        serde_json::from_slice(&fs::read(first.join("result.json")).unwrap()).unwrap();
+    fs::remove_dir_all(&first).unwrap();
+    let results = folder.path().join("results");
+    for number in 0..14_u64 {
+        let mut run = document.clone();
+        let name = format!("run-{number:02}");
+        run["run"] = name.clone().into();
+        run["steps"][0]["open"]["soundness"]["validity"] = "VALID".into();
+        let answered = if number < 8 { 1_000 } else { 700 };
+        run["steps"][0]["outcomes"]["answered"] = (answered + number % 3).into();
+        fs::create_dir(results.join(&name)).unwrap();
+        fs::write(results.join(&name).join("result.json"), run.to_string()).unwrap();
+    }
+    let history = |flags: &[&str]| {
+        program()
+            .current_dir(folder.path())
+            .arg("history")
+            .args(flags)
+            .output()
+            .unwrap()
+    };
+    let output = history(&[
+        "short",
+        "--metric",
+        "goodput",
+        "--json",
+        "--csv",
+        "short.csv",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let changes = found["series"][0]["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!(changes[0]["run"], "run-08");
+    assert_eq!(changes[0]["is_worse"], true);
+    let csv = fs::read_to_string(folder.path().join("short.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 15);
+    for wrong in [
+        &["another"][..],
+        &["--metric", "latency"],
+        &["--level", "0"],
+        &["--results", "nowhere"],
+    ] {
+        let output = history(wrong);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(text(&output.stderr).contains("expected"), "{wrong:?}");
+    }
+}

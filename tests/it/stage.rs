@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use mintmark::broker::{AppRegistration, Broker, BrokerConfig, UserRegistration};
+use mintmark::broker::{AppRegistration, Broker, BrokerConfig, Orders, UserRegistration};
 use mintmark::credential::generate::{self, RsaBits};
 use mintmark::credential::{AppConfig, Sealing};
 
@@ -22,6 +22,11 @@ pub fn generated_app() -> AppConfig {
 
 /// Starts a broker that knows `app` and [`USER`].
 pub fn broker_for(app: &AppConfig) -> Broker {
+    broker_under(app, Orders::default())
+}
+
+/// Starts such a broker that is told how to behave.
+pub fn broker_under(app: &AppConfig, orders: Orders) -> Broker {
     let key = app.credential().unwrap().key.open().unwrap();
     let registration = AppRegistration::new(
         &app.client_id,
@@ -32,6 +37,7 @@ pub fn broker_for(app: &AppConfig) -> Broker {
     Broker::start(BrokerConfig {
         apps: vec![registration],
         users: vec![UserRegistration::of_app(USER, &app.client_id)],
+        orders,
         ..BrokerConfig::default()
     })
     .unwrap()

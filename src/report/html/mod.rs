@@ -11,7 +11,7 @@ mod view;
 use askama::Template;
 
 use self::view::ResultView;
-use super::summary::{SideBySide, Summary, side_by_side};
+use super::summary::{AGENT_HEADINGS, SideBySide, Summary, side_by_side};
 use crate::record::RunDocument;
 
 /// uPlot 1.6.32 by Leon Sorokin, MIT; its licence is in `uplot.LICENSE`.
@@ -33,6 +33,7 @@ struct Page {
     css: &'static str,
     js: &'static str,
     version: &'static str,
+    agent_headings: [&'static str; AGENT_HEADINGS.len()],
 }
 
 /// Renders results as a page of HTML.
@@ -71,6 +72,7 @@ pub fn run_html(documents: &[RunDocument]) -> String {
         css: include_str!("assets/report.css"),
         js: include_str!("assets/report.js"),
         version: env!("CARGO_PKG_VERSION"),
+        agent_headings: AGENT_HEADINGS,
     };
     page.render()
         .expect("the template writes to a string, which does not fail")

@@ -5,7 +5,10 @@ use std::time::Duration;
 use crate::bench::Question;
 use crate::record::{Outcome, RunDocument, StepRecord, Warning};
 use crate::report::summary::slices::slices;
-use crate::report::summary::{Fact, Percentiles, Share, Standing, StepSummary, Summary, share};
+use crate::report::summary::{
+    AGENT_HEADINGS, Fact, Percentiles, Share, Standing, StepSummary, Summary, agent_rows,
+    fleet_facts, share,
+};
 use crate::units::{Grouped, Shown};
 
 /// Everything that the page shows of one result.
@@ -24,6 +27,8 @@ pub(super) struct ResultView {
     pub backends: Vec<BackendView>,
     pub costs: Vec<CostView>,
     pub cost_factor: String,
+    pub coverage: Vec<Fact>,
+    pub agents: Vec<[String; AGENT_HEADINGS.len()]>,
 }
 
 pub(super) struct VerdictView {
@@ -145,6 +150,8 @@ impl ResultView {
             backends: backends(summary),
             costs,
             cost_factor,
+            coverage: document.fleet.as_ref().map(fleet_facts).unwrap_or_default(),
+            agents: document.fleet.as_ref().map(agent_rows).unwrap_or_default(),
         }
     }
 }

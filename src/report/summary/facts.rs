@@ -17,7 +17,7 @@ pub struct Fact {
     pub value: String,
 }
 
-fn fact(name: &str, value: impl Into<String>) -> Fact {
+pub(super) fn fact(name: &str, value: impl Into<String>) -> Fact {
     Fact {
         name: name.to_owned(),
         value: value.into(),

@@ -5,6 +5,7 @@
 //! are nanoseconds, shares are 0 to 1, what cannot be told is absent.
 
 mod facts;
+mod fleet;
 mod side_by_side;
 pub(super) mod slices;
 mod steps;
@@ -13,13 +14,14 @@ mod verdicts;
 use serde::Serialize;
 
 pub use self::facts::Fact;
+pub use self::fleet::{AGENT_HEADINGS, agent_rows, fleet_facts};
 pub use self::side_by_side::{SideBySide, side_by_side};
 pub use self::steps::{Part, Share, StepSummary};
 pub(super) use self::steps::{response_of, service_of};
 pub(super) use self::verdicts::share;
 pub use self::verdicts::{Finding, Standing};
 use crate::record::search::SearchRecord;
-use crate::record::{Histogram, RunDocument, StepRecord, Warning};
+use crate::record::{FleetRecord, Histogram, RunDocument, StepRecord, Warning};
 
 /// The version of the shape of [`Summary`] as JSON.
 pub const SUMMARY_VERSION: u32 = 1;
@@ -55,6 +57,9 @@ pub struct Summary {
     pub rates: Vec<RateLine>,
     /// What the search found, in a sentence.
     pub capacity: Option<String>,
+    /// Who made the load and what is missing of it, if several machines did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetRecord>,
 }
 
 /// One case of a comparison of backends.
@@ -166,6 +171,7 @@ impl Summary {
             capacity: document.capacity.as_ref().map(|search| {
                 super::capacity_text::capacity_sentence(&search.answer, &search.calibration)
             }),
+            fleet: document.fleet.clone(),
         }
     }
 

@@ -9,7 +9,7 @@ mod proofs;
 mod scenarios;
 mod searches;
 mod secure;
-mod target;
+pub mod target;
 mod transports;
 mod ways;
 mod workloads;

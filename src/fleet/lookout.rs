@@ -1,0 +1,172 @@
+//! What does an agent hear of its coordinator while it is busy otherwise?
+//!
+//! A task of its own shows twice a second that the agent is alive, looks up
+//! what the coordinator has laid down, and listens to what it says at once. A
+//! server that does not answer keeps this task waiting and nobody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::FleetError;
+use super::bus::Bus;
+use super::key;
+use super::message::{Beat, Control, Done, Hint, Leader, Sender, State, Want, of_json};
+
+/// How often an agent shows that it is alive, and looks up what has changed.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// What was heard so far, and what is said of oneself.
+pub(super) struct Heard {
+    /// What the next beat says.
+    pub beat: Mutex<Beat>,
+    /// What the coordinator misses.
+    pub wanted: Mutex<Vec<Want>>,
+    is_done: AtomicBool,
+    other_run: Mutex<Option<String>>,
+    /// Is set when the coordinator wants an end.
+    stop: Arc<AtomicBool>,
+    of: Sender,
+}
+
+/// The tasks; they end when this is dropped.
+pub(super) struct Lookout {
+    pub heard: Arc<Heard>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Lookout {
+    /// Starts to listen and to show that the agent is alive.
+    pub async fn start(bus: &Bus, of: Sender, stop: Arc<AtomicBool>) -> Result<Self, FleetError> {
+        let hints = bus.listen("hint", &of.run).await?;
+        let beat = Beat {
+            run: of.run.clone(),
+            slot: of.slot,
+            incarnation: of.incarnation.clone(),
+            state: State::Running,
+            elapsed_ns: 0,
+            answered: 0,
+            failed: 0,
+            waiting: 0,
+        };
+        let heard = Arc::new(Heard {
+            beat: Mutex::new(beat),
+            wanted: Mutex::default(),
+            is_done: AtomicBool::new(false),
+            other_run: Mutex::default(),
+            stop,
+            of,
+        });
+        let tasks = vec![
+            tokio::spawn(beat_on(bus.clone(), Arc::clone(&heard))),
+            tokio::spawn(look_up(bus.clone(), Arc::clone(&heard))),
+            tokio::spawn(listen(hints, Arc::clone(&heard))),
+        ];
+        Ok(Self { heard, tasks })
+    }
+}
+
+impl Drop for Lookout {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Heard {
+    /// Does the coordinator have a result?
+    pub fn is_done(&self) -> bool {
+        self.is_done.load(Ordering::Relaxed)
+    }
+
+    /// Refuses to go on if the fleet is at another run.
+    pub fn check_run(&self) -> Result<(), FleetError> {
+        match &*self.other_run.lock() {
+            Some(other) => Err(FleetError::AnotherRun {
+                own: self.of.run.clone(),
+                other: other.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn ticks() -> tokio::time::Interval {
+    let mut ticks = interval(BEAT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+async fn beat_on(bus: Bus, heard: Arc<Heard>) {
+    let mut ticks = ticks();
+    loop {
+        ticks.tick().await;
+        let beat = heard.beat.lock().clone();
+        bus.tell("beat", &heard.of.run, &beat).await;
+    }
+}
+
+/// Reads the keys that concern this agent. What cannot be read now is read the
+/// next time.
+async fn look_up(bus: Bus, heard: Arc<Heard>) {
+    let run = &heard.of.run;
+    let mut ticks = ticks();
+    let mut answered = 0;
+    loop {
+        ticks.tick().await;
+        if let Ok(Some((control, _))) = bus.get::<Control>(&key::control(run)).await
+            && control.stops
+        {
+            heard.stop();
+        }
+        if let Ok(Some((leader, _))) = bus.get::<Leader>(key::LEADER).await
+            && leader.run != *run
+        {
+            heard.stop();
+            *heard.other_run.lock() = Some(leader.run);
+        }
+        if heard.beat.lock().state != State::Told {
+            continue;
+        }
+        if let Ok(Some(_)) = bus.get::<Done>(&key::done(run)).await {
+            heard.is_done.store(true, Ordering::Relaxed);
+        }
+        if let Ok(Some((want, revision))) = bus.get::<Want>(&key::want(run, heard.of.slot)).await
+            && revision > answered
+        {
+            answered = revision;
+            heard.wanted.lock().push(want);
+        }
+    }
+}
+
+/// Heeds what the coordinator says at once.
+async fn listen(mut hints: Subscriber, heard: Arc<Heard>) {
+    while let Some(hint) = hints.next().await {
+        let Ok(hint) = of_json::<Hint>(&hint.payload) else {
+            continue;
+        };
+        if hint.stops {
+            heard.stop();
+        }
+        if hint.is_done {
+            heard.is_done.store(true, Ordering::Relaxed);
+        }
+        let own = hint
+            .wants
+            .into_iter()
+            .filter(|(slot, _)| *slot == heard.of.slot);
+        heard.wanted.lock().extend(own.map(|(_, want)| want));
+    }
+}
