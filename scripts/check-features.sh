@@ -13,6 +13,7 @@ echo "-- features: none"
 cargo clippy --quiet --locked --all-targets --no-default-features -- -D warnings
 check count-allocations
 check jsonwebtoken-rust-crypto
+check otlp
 if pkg-config --exists openssl 2>/dev/null; then
   check openssl
   check openssl,count-allocations,jsonwebtoken-rust-crypto

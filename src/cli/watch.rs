@@ -3,6 +3,7 @@
 //! The flags that `run`, `load` and `capacity` share, and what they ask for: a
 //! screen or lines, figures for a monitoring system, or both.
 
+use std::io::{IsTerminal, stdout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,6 +13,8 @@ use clap::Args;
 
 use super::Failure;
 use super::log::{LogFlags, notes};
+#[cfg(feature = "otlp")]
+use crate::live::metrics::otlp::Pushed;
 use crate::live::metrics::{Scraped, Target};
 use crate::live::{Look, Metrics, Show};
 use crate::scenario::Event;
@@ -37,12 +40,33 @@ pub(super) struct WatchFlags {
     /// Go on serving metrics for so long after the run, for a last scrape.
     #[arg(long, value_name = "SPAN", requires = "metrics")]
     metrics_linger: Option<Span>,
+
+    /// Push metrics to an OpenTelemetry collector by OTLP over HTTP, once a
+    /// second and at the end.
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
+}
+
+impl WatchFlags {
+    #[cfg(feature = "otlp")]
+    fn wants_metrics(&self) -> bool {
+        self.metrics.is_some() || self.otlp.is_some()
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    fn wants_metrics(&self) -> bool {
+        self.metrics.is_some()
+    }
 }
 
 /// A run that is watched.
 pub(super) struct Watch {
     show: Option<Show>,
     metrics: Option<Metrics>,
+    /// Pushes once more at the end of the run.
+    #[cfg(feature = "otlp")]
+    pushed: Option<Pushed>,
     /// Serves until the process ends.
     scraped: Option<Scraped>,
     linger: Option<Span>,
@@ -58,7 +82,7 @@ impl Watch {
         title: &str,
         stop: &Arc<AtomicBool>,
     ) -> Result<Self, Failure> {
-        let metrics = flags.metrics.is_some().then(Metrics::default);
+        let metrics = flags.wants_metrics().then(Metrics::default);
         let scraped = match (flags.metrics, &metrics) {
             (Some(target), Some(metrics)) => {
                 let metrics = metrics.clone();
@@ -66,6 +90,13 @@ impl Watch {
                 let scraped = Scraped::start(target, read).map_err(Failure::usage)?;
                 log.say(&format!("metrics are at {}", scraped.url()));
                 Some(scraped)
+            }
+            _ => None,
+        };
+        #[cfg(feature = "otlp")]
+        let pushed = match (&flags.otlp, &metrics) {
+            (Some(url), Some(metrics)) => {
+                Some(Pushed::start(url, metrics.clone()).map_err(Failure::usage)?)
             }
             _ => None,
         };
@@ -78,6 +109,8 @@ impl Watch {
         Ok(Self {
             show: Some(show),
             metrics,
+            #[cfg(feature = "otlp")]
+            pushed,
             scraped,
             linger: flags.metrics_linger,
             held: Vec::new(),
@@ -94,18 +127,22 @@ impl Watch {
         }
     }
 
-    /// Prints a line to standard output, after the screen is gone if there is
-    /// one.
+    /// Prints a line to standard output; where that would tear a screen, once
+    /// the screen is gone.
     pub(super) fn print(&mut self, line: String) {
-        if self.show.as_ref().is_some_and(Show::is_screen) {
+        if self.show.as_ref().is_some_and(Show::is_screen) && stdout().is_terminal() {
             self.held.push(line);
         } else {
             println!("{line}");
         }
     }
 
-    /// Ends the showing, and prints what it has held up. Metrics stay.
+    /// Ends the showing, and prints what it has held up. What is scraped stays.
     pub(super) fn end_show(&mut self) {
+        #[cfg(feature = "otlp")]
+        {
+            self.pushed = None;
+        }
         self.show = None;
         for line in self.held.drain(..) {
             println!("{line}");

@@ -3,7 +3,7 @@
 //! Four counts, which only that thread writes: a progress line and a rate are
 //! made of them, and no figure of a record.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -22,6 +22,7 @@ struct Counts {
     sent: AtomicU64,
     answered: AtomicU64,
     failed: AtomicU64,
+    is_done: AtomicBool,
 }
 
 impl Live {
@@ -42,6 +43,16 @@ impl Live {
         } else {
             &self.0.failed
         });
+    }
+
+    /// Notes that the thread has nothing left to do.
+    pub fn set_done(&self) {
+        self.0.is_done.store(true, Ordering::Release);
+    }
+
+    /// Has the thread nothing left to do?
+    pub fn is_done(&self) -> bool {
+        self.0.is_done.load(Ordering::Acquire)
     }
 
     /// Adds the counts of all threads up.

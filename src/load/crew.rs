@@ -186,17 +186,25 @@ impl LaneParts {
                 // What was due and never noticed is accounted for as well.
                 lane.release(now_ns());
             }
-            let mut tally = lane.tally.borrow_mut();
-            tally.finish();
-            Ok(LaneResult {
-                sums: tally.sums,
-                journey: tally.journey.clone(),
-                signed: tally.signed,
-                under_runs: tally.under_runs,
-                retries: tally.retries,
-                ways: tally.ways,
-                woke_late_ns,
-            })
+            let result = {
+                let mut tally = lane.tally.borrow_mut();
+                tally.finish();
+                LaneResult {
+                    sums: tally.sums,
+                    journey: tally.journey.clone(),
+                    signed: tally.signed,
+                    under_runs: tally.under_runs,
+                    retries: tally.retries,
+                    ways: tally.ways,
+                    woke_late_ns,
+                }
+            };
+            // Whoever watches reads what the kernel knows of this thread, which
+            // it forgets when the thread ends.
+            lane.live.set_done();
+            let is_over = |signal: &Signal| matches!(signal, Signal::Finish(_) | Signal::GiveUp);
+            let _ = signals.wait_for(is_over).await;
+            Ok(result)
         })
     }
 

@@ -175,18 +175,24 @@ pub fn run_open(
             broker_tids,
             stop,
         };
-        let is_over = || running.iter().all(thread::ScopedJoinHandle::is_finished);
+        let is_finished = thread::ScopedJoinHandle::is_finished;
+        let is_over = || {
+            live.iter()
+                .zip(&running)
+                .all(|(live, lane)| live.is_done() || is_finished(lane))
+        };
         let mut watched = watch.pass(&mut tell, &mut gather, is_over);
         let ended_ns = now_ns();
-        if watched.was_stopped {
-            let _ = signals.send(Signal::Finish(ended_ns));
-        }
+        // Those that were done wait for it; nothing else is due by then.
+        let _ = signals.send(Signal::Finish(ended_ns));
         let drain = if watched.was_stopped {
             plan.drain.min(STOPPED_DRAIN)
         } else {
             plan.drain
         };
-        watch.drain(drain, &mut tell, &mut gather, is_over);
+        watch.drain(drain, &mut tell, &mut gather, || {
+            running.iter().all(is_finished)
+        });
         let _ = signals.send(Signal::GiveUp);
         let mut total = LaneResult::default();
         for lane in running {

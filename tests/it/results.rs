@@ -86,7 +86,7 @@ fn fixtures() -> Vec<PathBuf> {
 }
 
 /// Returns a Python that has `module`, or says why a test is skipped.
-fn python_with(module: &str) -> Option<PathBuf> {
+pub(crate) fn python_with(module: &str) -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python3");
     let found = [own, PathBuf::from("python3")].into_iter().find(|python| {
         Command::new(python)

@@ -8,6 +8,8 @@
 mod broker;
 mod exposition;
 mod instrument;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod process;
 mod scrape;
 mod totals;

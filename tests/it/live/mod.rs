@@ -1,6 +1,8 @@
 //! Looking on while a run goes on: what is shown, scraped and logged.
 
 mod lines;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod prometheus;
 mod scraped;
 mod terminal;
