@@ -24,7 +24,7 @@ use super::message::{
     Beat, Begin, Card, Dealing, Leader, PROTOCOL, Refusal, Sender, Slice, Spec, State, Totals,
 };
 use super::reporter::{FromLoad, Reporter};
-use super::{FleetError, draw_name, hex_of, host_name, key};
+use super::{FleetError, draw_name, host_name, key};
 use crate::assertion::jti;
 use crate::error::Chain;
 use crate::load::calibrate::calibrate;
@@ -35,6 +35,7 @@ use crate::load::population::Population;
 use crate::load::share::{Dealt, Share, part_of};
 use crate::load::verdict::judge;
 use crate::record::Calibration;
+use crate::scenario::runner::hex_of;
 use crate::scenario::{Plan, Prepared};
 use crate::signer::Job;
 

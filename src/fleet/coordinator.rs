@@ -20,7 +20,7 @@ use super::message::{
     Begin, Card, Dealing, Done, FileDigest, Hint, Leader, PROTOCOL, Refusal, Spec,
 };
 use super::roster::{Progress, Roster};
-use super::{FleetError, draw_name, host_name, key};
+use super::{FleetError, as_ns, draw_name, host_name, key};
 use crate::load::arrival::Spacing;
 use crate::load::assertions::Mode;
 use crate::load::open::Model;
@@ -365,8 +365,8 @@ impl Coordinator {
         let mut ledger = Ledger::new(
             &lead.spec.run,
             lead.spec.agents,
-            u64::try_from(schedule.slice.as_nanos()).unwrap_or(u64::MAX),
-            u64::try_from(schedule.measure.as_nanos()).unwrap_or(u64::MAX),
+            as_ns(schedule.slice),
+            as_ns(schedule.measure),
         );
         for (slot, place) in roster.places().iter().enumerate() {
             if let Some(place) = place {
@@ -380,14 +380,14 @@ impl Coordinator {
             ledger: &mut ledger,
             planned: plan.load.warm_up.0 + plan.load.measure.0 + plan.load.drain.0,
         };
-        watching.to_the_end(stop, tell).await?;
+        watching.count(stop, tell).await?;
         let first = roster.places().iter().flatten().next();
         let (key, signed_by) = first
             .map(|place| (place.card.key.clone(), place.card.signed_by.clone()))
             .ok_or(FleetError::Stopped)?;
         let outcome = settle(
             ledger,
-            Ended {
+            &Ended {
                 schedule: &schedule,
                 begin: &begin,
                 roster: &roster,
@@ -484,7 +484,7 @@ impl Coordinator {
             })
             .collect();
         let begin = Begin {
-            at_ns: now_ns() + u64::try_from(LEAD_TIME.as_nanos()).unwrap_or(u64::MAX),
+            at_ns: now_ns() + as_ns(LEAD_TIME),
             weights,
             dealt: dealing_of(plan),
         };

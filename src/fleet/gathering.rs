@@ -65,7 +65,7 @@ struct Seen {
 
 impl Watching<'_> {
     /// Counts until each agent has ended or is lost.
-    pub async fn to_the_end(
+    pub async fn count(
         mut self,
         stop: &AtomicBool,
         tell: &mut dyn FnMut(Event),

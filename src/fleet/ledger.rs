@@ -219,9 +219,9 @@ impl Ledger {
     /// Checks a slice and reads its histograms.
     fn read<'a>(&self, slice: &'a Slice) -> Result<Vec<ReadPart<'a>>, String> {
         let end_ns = self.measure_ns.div_ceil(self.slice_ns) * self.slice_ns;
-        if slice.start_ns % self.slice_ns != 0
+        if !slice.start_ns.is_multiple_of(self.slice_ns)
             || slice.length_ns == 0
-            || slice.length_ns % self.slice_ns != 0
+            || !slice.length_ns.is_multiple_of(self.slice_ns)
             || slice.end_ns() > end_ns
         {
             return Err(format!(

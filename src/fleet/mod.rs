@@ -16,7 +16,7 @@
 //! | [`bus`] | how it travels over NATS |
 //! | [`agent`], [`reporter`], `lookout` | what an agent does, tells and hears |
 //! | [`coordinator`], `gathering`, [`roster`] | what the coordinator does, and who takes part |
-//! | [`coverage`], `whole` | what is missing, and what that makes of the result |
+//! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
 //!
 //! [`local`] starts all of it on one machine; otherwise processes are started by
 //! others: Kubernetes, systemd, Slurm, a shell.
@@ -26,6 +26,7 @@ pub mod bus;
 pub mod clock_offset;
 pub mod coordinator;
 pub mod coverage;
+mod finding;
 mod gathering;
 mod key;
 pub mod ledger;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 use self::bus::BusError;
 use crate::record::histogram::EncodingError;
+use crate::scenario::runner::hex_of;
 use crate::scenario::{RunError, ScenarioError};
 
 /// Why a fleet could not run, or an agent not take part.
@@ -238,10 +240,6 @@ fn draw_name() -> String {
     hex_of(&bytes)
 }
 
-fn hex_of(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+fn as_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::as_ns;
 use super::coverage::Schedule;
 use super::ledger::Ledger;
 use super::message::Totals;
@@ -131,8 +132,4 @@ fn blame<'a>(totals: impl Iterator<Item = &'a Totals> + Clone) -> Blame {
             generator: sum.generator + weight * one.blame.generator,
         }
     })
-}
-
-fn as_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
