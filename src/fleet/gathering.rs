@@ -14,8 +14,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::FleetError;
 use super::bus::{Bus, Frames};
-use super::coordinator::{Event, Lead, Live, renew};
+use super::coordinator::{Event, Live};
 use super::key;
+use super::lead::{Lead, renew};
 use super::ledger::Ledger;
 use super::message::{Beat, Control, Hint, Leader, PROTOCOL, Want, of_json};
 use super::roster::Roster;

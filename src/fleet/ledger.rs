@@ -17,7 +17,7 @@ use crate::load::observe::Sets;
 use crate::record::encoded::{scan, weight};
 use crate::record::fleet::DeltaFacts;
 use crate::record::histogram::EncodingError;
-use crate::record::open::PARTS;
+use crate::record::stages::PARTS;
 
 /// The most outcomes of one slice: there are some dozens of names, and a
 /// server's imagination has none of its own.

@@ -13,14 +13,15 @@
 //! | [`message`], `key` | what is said, and under which name it is found |
 //! | [`clock_offset`] | how far apart clocks are |
 //! | [`spool`], [`ledger`], [`timeline`] | what an agent keeps, and what the coordinator counts |
-//! | [`bus`] | how it travels over NATS |
-//! | [`agent`], [`reporter`], `lookout` | what an agent does, tells and hears |
-//! | [`coordinator`], `gathering`, [`roster`] | what the coordinator does, and who takes part |
+//! | [`bus`], `access` | how it travels over NATS, and how servers are reached |
+//! | [`agent`], `preparing`, [`reporter`], `lookout` | what an agent does, tells and hears |
+//! | [`coordinator`], `lead`, `gathering`, [`roster`] | what the coordinator does, and who takes part |
 //! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
 //!
 //! [`local`] starts all of it on one machine; otherwise processes are started by
 //! others: Kubernetes, systemd, Slurm, a shell.
 
+mod access;
 pub mod agent;
 pub mod bus;
 pub mod clock_offset;
@@ -29,10 +30,12 @@ pub mod coverage;
 mod finding;
 mod gathering;
 mod key;
+mod lead;
 pub mod ledger;
 pub mod local;
 mod lookout;
 pub mod message;
+mod preparing;
 pub mod reporter;
 pub mod roster;
 pub mod spool;

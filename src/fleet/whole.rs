@@ -12,7 +12,7 @@ use super::ledger::Ledger;
 use super::message::Totals;
 use crate::load::observe::Sets;
 use crate::load::open::{OpenMeasured, account};
-use crate::record::open::PARTS;
+use crate::record::stages::PARTS;
 use crate::record::{
     Blame, CacheFacts, ConnectionFacts, CpuTime, GeneratorHealth, Histogram, Packed, Phases,
     SigningFacts, Stages,
