@@ -17,17 +17,14 @@ use super::coverage::{Ended, Outcome, Schedule, settle};
 use super::gathering::Watching;
 use super::lead::{Lead, give_up_lead, renew, take_lead};
 use super::ledger::Ledger;
-use super::message::{Begin, Card, Dealing, Done, FileDigest, Hint, PROTOCOL, Refusal, Spec};
+use super::message::{Begin, Card, Done, FileDigest, Hint, PROTOCOL, Refusal, Spec};
 use super::preparing::digest_of;
 use super::roster::{Progress, Roster};
+use super::sharing::{check, dealing_of};
 use super::{FleetError, as_ns, key};
-use crate::load::arrival::Spacing;
-use crate::load::assertions::Mode;
-use crate::load::open::Model;
 use crate::load::pacer::now_ns;
 use crate::record::KeyFacts;
 use crate::scenario::many::shared_files;
-use crate::scenario::open::RatePlan;
 use crate::scenario::{Plan, Scenario};
 
 /// The time between the agreement on a beginning and the beginning. Agents
@@ -430,85 +427,5 @@ async fn answer_for_the_clock(bus: Bus, run: String) {
             }
         }
         tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// Can a plan be shared out?
-fn check(plan: &Plan) -> Result<(), FleetError> {
-    let wrong = |field, found: &str, expected| {
-        Err(FleetError::Scenario {
-            field,
-            found: found.to_owned(),
-            expected,
-        })
-    };
-    let Some(open) = plan.load.open.as_ref().filter(|_| plan.steps.is_empty()) else {
-        return wrong(
-            "load.closed",
-            "given",
-            "load.open: a schedule is what is shared out",
-        );
-    };
-    if matches!(open.rate, RatePlan::Closed { .. }) {
-        return wrong(
-            "load.closed",
-            "given",
-            "load.open: a schedule is what is shared out",
-        );
-    }
-    if open.signing == Mode::Preminted {
-        return wrong(
-            "signing.mode",
-            "preminted",
-            "mint or inline: nobody knows how long other machines take for it",
-        );
-    }
-    if matches!(plan.target, crate::scenario::TargetPlan::Broker { .. }) {
-        return wrong(
-            "target.broker",
-            "given",
-            "target.url; `mintmark fleet local` starts a broker for agents on one machine",
-        );
-    }
-    Ok(())
-}
-
-/// Says how starts are dealt out: so that each agent's are what the whole is.
-fn dealing_of(plan: &Plan) -> Dealing {
-    match &plan.load.open {
-        // A token is kept by one machine.
-        Some(open) if open.cache.is_some() => Dealing::BySubject,
-        Some(open) if open.arrival == Spacing::Poisson && is_drawn(&open.rate) => Dealing::ByLot,
-        _ => Dealing::InTurns,
-    }
-}
-
-fn is_drawn(rate: &RatePlan) -> bool {
-    matches!(rate, RatePlan::Pieces(_))
-}
-
-impl Schedule {
-    /// Returns the schedule of a plan.
-    ///
-    /// # Errors
-    ///
-    /// It has none, or a recorded one cannot be read.
-    pub fn of(plan: &Plan) -> Result<Self, FleetError> {
-        let open = plan.load.open.as_ref();
-        let engine = open
-            .ok_or(crate::scenario::RunError::Closed)?
-            .engine(&plan.load)?;
-        let Model::Open(arrival) = engine.model else {
-            return Err(crate::scenario::RunError::Closed.into());
-        };
-        Ok(Self {
-            arrival,
-            count: engine.count,
-            seed: open.map_or(1, |open| open.seed),
-            warm_up: engine.warm_up,
-            measure: engine.measure,
-            slice: engine.slice,
-            population: None,
-        })
     }
 }

@@ -13,7 +13,8 @@
 //! | [`message`], `key` | what is said, and under which name it is found |
 //! | [`clock_offset`] | how far apart clocks are |
 //! | [`spool`], [`ledger`], [`timeline`] | what an agent keeps, and what the coordinator counts |
-//! | [`bus`], `access` | how it travels over NATS, and how servers are reached |
+//! | [`bus`], `access`, `frames` | how it travels over NATS, how servers are reached and streams read |
+//! | `sharing` | what can be shared out |
 //! | [`agent`], `preparing`, [`reporter`], `lookout` | what an agent does, tells and hears |
 //! | [`coordinator`], `lead`, `gathering`, [`roster`] | what the coordinator does, and who takes part |
 //! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
@@ -28,6 +29,7 @@ pub mod clock_offset;
 pub mod coordinator;
 pub mod coverage;
 mod finding;
+mod frames;
 mod gathering;
 mod key;
 mod lead;
@@ -38,6 +40,7 @@ pub mod message;
 mod preparing;
 pub mod reporter;
 pub mod roster;
+mod sharing;
 pub mod spool;
 pub mod timeline;
 mod whole;
