@@ -184,7 +184,7 @@ fn run_fleet(flags: &RunFlags, log: LogFlags) -> Result<Exit, Failure> {
     let watch = ManyWatch::start();
     let led = coordinator
         .lead(&scenario, &folder.run(), &stop, &mut |event| {
-            log.say(&words_of(event))
+            log.say(&words_of(event));
         })
         .map_err(Failure::failed)?;
     let run = led.run.clone();
@@ -253,7 +253,7 @@ fn local(flags: &LocalFlags, log: LogFlags) -> Result<Exit, Failure> {
         .map_err(Failure::failed)?;
     let watch = ManyWatch::start();
     let led = coordinator.lead(&scenario, &folder.run(), &stop, &mut |event| {
-        log.say(&words_of(event))
+        log.say(&words_of(event));
     });
     if led.is_err() {
         for slot in 0..agents.len() {

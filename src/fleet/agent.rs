@@ -6,7 +6,6 @@
 //! measures goes to the [`Reporter`]. An agent that does not fit the run says
 //! why and stays away.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::bus::{Access, Bus};
@@ -23,11 +21,11 @@ use super::coverage::Schedule;
 use super::message::{
     Beat, Begin, Card, Dealing, Leader, PROTOCOL, Refusal, Sender, Slice, Spec, State, Totals,
 };
+use super::preparing::{Ready, check, prepare};
 use super::reporter::{FromLoad, Reporter};
-use super::{FleetError, draw_name, hex_of, host_name, key};
+use super::{FleetError, draw_name, host_name, key};
 use crate::assertion::jti;
 use crate::error::Chain;
-use crate::load::calibrate::calibrate;
 use crate::load::observe::Told;
 use crate::load::open::{OpenMeasured, OpenPlan, run_open};
 use crate::load::pacer::{now_ns, wall_ns};
@@ -35,8 +33,6 @@ use crate::load::population::Population;
 use crate::load::share::{Dealt, Share, part_of};
 use crate::load::verdict::judge;
 use crate::record::Calibration;
-use crate::scenario::{Plan, Prepared};
-use crate::signer::Job;
 
 /// The pause between two looks at a key that is waited for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -44,9 +40,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Questions about the time; the shortest way of so many is near the shortest
 /// that there is.
 const CLOCK_QUESTIONS: usize = 20;
-
-/// For how long signing is measured.
-const SIGNING: Duration = Duration::from_millis(100);
 
 /// How an agent takes part.
 #[derive(Clone, Debug)]
@@ -192,91 +185,6 @@ async fn wait_for_run(bus: &Bus, plan: &AgentPlan, stop: &AtomicBool) -> Result<
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// Does this machine fit the run?
-fn check(spec: &Spec) -> Result<(), FleetError> {
-    let own = env!("CARGO_PKG_VERSION");
-    if spec.version != own || spec.protocol != PROTOCOL {
-        return Err(FleetError::Version {
-            theirs: format!("{} (protocol {})", spec.version, spec.protocol),
-            own: format!("{own} (protocol {PROTOCOL})"),
-        });
-    }
-    for file in &spec.files {
-        if digest_of(&file.path)? != file.sha256 {
-            return Err(FleetError::OtherFile {
-                path: file.path.clone(),
-                expected: file.sha256.clone(),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Returns the SHA-256 of a file in hexadecimal.
-pub(super) fn digest_of(path: &str) -> Result<String, FleetError> {
-    let bytes = std::fs::read(Path::new(path)).map_err(|source| FleetError::File {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(hex_of(&Sha256::digest(bytes)))
-}
-
-/// A load that is ready to begin.
-struct Ready {
-    plan: Plan,
-    prepared: Prepared,
-    calibration: Option<Calibration>,
-    signs_per_s: f64,
-}
-
-/// Opens the keys and measures the machine, on a thread that may block.
-async fn prepare(spec: &Spec, stop: &Arc<AtomicBool>) -> Result<Ready, FleetError> {
-    let (scenario, stop) = (spec.scenario.clone(), Arc::clone(stop));
-    tokio::task::spawn_blocking(move || {
-        let plan = scenario.plan()?;
-        let prepared = Prepared::set(&plan, &mut |_| ())?;
-        let budget = plan.load.open.as_ref().map(|open| open.calibrate.0);
-        let calibration = match budget.filter(|budget| !budget.is_zero()) {
-            Some(budget) => {
-                let found = calibrate(&prepared.engine, &prepared.population, budget, &stop);
-                Some(found.map_err(crate::scenario::RunError::from)?)
-            }
-            None => None,
-        };
-        Ok(Ready {
-            signs_per_s: signing_rate(&prepared.population),
-            plan,
-            prepared,
-            calibration,
-        })
-    })
-    .await
-    .map_err(|_| FleetError::Panic)?
-}
-
-/// Measures how often this thread signs within a second.
-fn signing_rate(population: &Population) -> f64 {
-    let signer = &population.members()[0].signer;
-    let width = signer.batch_width().max(1);
-    let mut signatures = vec![vec![0; signer.signature_len()]; width];
-    let begun = Instant::now();
-    let mut signed = 0_u32;
-    while begun.elapsed() < SIGNING {
-        let mut jobs: Vec<Job<'_>> = signatures
-            .iter_mut()
-            .map(|signature| Job {
-                message: b"how many of these within a second?",
-                signature,
-            })
-            .collect();
-        if signer.sign_batch(&mut jobs).is_err() {
-            return 0.0;
-        }
-        signed += u32::try_from(width).unwrap_or(1);
-    }
-    f64::from(signed) / begun.elapsed().as_secs_f64()
 }
 
 /// Compares the own clocks with the coordinator's.

@@ -9,28 +9,24 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::kv::{CreateErrorKind, Store, UpdateErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
-use async_nats::jetstream::{self, Context, consumer::PullConsumer};
-use async_nats::{
-    Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerAddr, Subscriber,
-};
-use futures_util::StreamExt;
+use async_nats::jetstream::{self, Context};
+use async_nats::{Client, HeaderMap, Subscriber};
 use hyper::body::Bytes;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use super::access::Access;
+use super::access::connect;
+pub use super::frames::Frames;
 use super::message::{MessageError, of_json, to_json};
 
 /// How long a server may take to answer; then the question is asked again.
 pub const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Frames fetched at once.
-const BATCH: usize = 256;
 
 /// How long keys of runs are kept.
 const KEYS_LAST: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -38,48 +34,19 @@ const KEYS_LAST: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long a server remembers the IDs of messages.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
-/// How a server is reached.
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    /// Addresses of servers, such as `nats://127.0.0.1:4222`.
-    pub servers: Vec<String>,
-    /// The name of the fleet, by which subjects and streams are named.
-    pub fleet: String,
-    /// A file of credentials: a JWT and its nkey seed.
-    pub credentials: Option<PathBuf>,
-    /// A file that holds an nkey seed.
-    pub nkey: Option<PathBuf>,
-    /// A file that holds `user:password`.
-    pub login: Option<PathBuf>,
-    /// Certificates to trust, in a PEM file.
-    pub trusted: Option<PathBuf>,
-    /// The client's certificate and its key, in PEM files.
-    pub certificate: Option<(PathBuf, PathBuf)>,
-    /// How long to wait for a server that cannot be reached.
-    pub wait: Duration,
-}
-
 /// A connection to the servers.
 #[derive(Clone)]
 pub struct Bus {
     /// For core messages alone: a server that hangs while it stores what came
     /// over a connection reads nothing more of that one.
     talk: Client,
-    jetstream: Context,
-    fleet: String,
+    pub(super) jetstream: Context,
+    pub(super) fleet: String,
     /// What the server said last, unasked.
     complaint: Arc<Mutex<Option<String>>>,
     /// The room and the replicas of the streams, where this side makes them.
     room: Arc<Mutex<Option<(i64, usize)>>>,
     store: Arc<tokio::sync::Mutex<Option<Store>>>,
-}
-
-/// Frames in the order of the stream.
-pub struct Frames {
-    subject: String,
-    consumer: Option<PullConsumer>,
-    next: u64,
-    looked: Instant,
 }
 
 impl Bus {
@@ -332,93 +299,7 @@ impl Bus {
         self.talk.connection_state() == async_nats::connection::State::Connected
     }
 
-    /// Reads the frames of a run from the beginning.
-    #[must_use]
-    pub fn frames(&self, run: &str) -> Frames {
-        Frames {
-            subject: format!("{}.data.{run}.>", self.fleet),
-            consumer: None,
-            next: 1,
-            looked: Instant::now(),
-        }
-    }
-
-    /// Returns the frames that have come since.
-    ///
-    /// After an error the next call asks for what is missing. A store that was
-    /// lost is read from its beginning.
-    ///
-    /// # Errors
-    ///
-    /// The server does not answer.
-    pub async fn fetch(&self, frames: &mut Frames) -> Result<Vec<Bytes>, BusError> {
-        let found = self.try_fetch(frames).await;
-        let is_quiet = found.as_ref().map_or(true, Vec::is_empty);
-        if found.is_err() {
-            frames.consumer = None;
-        }
-        if is_quiet && frames.looked.elapsed() > PATIENCE {
-            frames.looked = Instant::now();
-            if let Ok(stream) = self.jetstream.get_stream(self.frames_name()).await {
-                let last = stream.cached_info().state.last_sequence;
-                if last + 1 < frames.next {
-                    frames.next = 1;
-                }
-                if last + 1 != frames.next {
-                    frames.consumer = None;
-                }
-            }
-        }
-        found
-    }
-
-    async fn try_fetch(&self, frames: &mut Frames) -> Result<Vec<Bytes>, BusError> {
-        let name = self.frames_name();
-        let consumer = if let Some(consumer) = &frames.consumer {
-            consumer
-        } else {
-            let config = pull::Config {
-                deliver_policy: DeliverPolicy::ByStartSequence {
-                    start_sequence: frames.next,
-                },
-                ack_policy: AckPolicy::None,
-                filter_subject: frames.subject.clone(),
-                inactive_threshold: Duration::from_secs(30),
-                ..pull::Config::default()
-            };
-            let made = self
-                .jetstream
-                .create_consumer_on_stream(config, &name)
-                .await;
-            let made = made.map_err(|source| self.failed("read the stream", &name, source))?;
-            frames.consumer.insert(made)
-        };
-        let mut found = Vec::new();
-        loop {
-            let batch = consumer.fetch().max_messages(BATCH).messages();
-            let batch = tokio::time::timeout(PATIENCE, batch).await;
-            let mut batch = batch
-                .map_err(|elapsed| self.failed("read the stream", &name, elapsed))?
-                .map_err(|source| self.failed("read the stream", &name, source))?;
-            let before = found.len();
-            while let Some(message) = tokio::time::timeout(PATIENCE, batch.next())
-                .await
-                .map_err(|elapsed| self.failed("read the stream", &name, elapsed))?
-            {
-                let message =
-                    message.map_err(|source| self.failed("read the stream", &name, source))?;
-                if let Ok(info) = message.info() {
-                    frames.next = info.stream_sequence + 1;
-                }
-                found.push(message.message.payload);
-            }
-            if found.len() - before < BATCH {
-                return Ok(found);
-            }
-        }
-    }
-
-    fn frames_name(&self) -> String {
+    pub(super) fn frames_name(&self) -> String {
         format!("{}_data", self.fleet)
     }
 
@@ -432,7 +313,7 @@ impl Bus {
         Ok(store.insert(found).clone())
     }
 
-    fn failed(
+    pub(super) fn failed(
         &self,
         act: &'static str,
         on: &str,
@@ -450,106 +331,6 @@ impl Bus {
             source: source.into(),
         }
     }
-}
-
-async fn connect(
-    access: &Access,
-    who: &str,
-    complaint: &Arc<Mutex<Option<String>>>,
-) -> Result<Client, BusError> {
-    let give_up = Instant::now() + access.wait;
-    let addresses = addresses(access)?;
-    loop {
-        let options = options(access, who, complaint).await?;
-        match options.connect(&addresses[..]).await {
-            Ok(client) => return Ok(client),
-            Err(error) => {
-                let is_final = matches!(
-                    error.kind(),
-                    ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation
-                );
-                if is_final || Instant::now() >= give_up {
-                    return Err(BusError::Connect {
-                        servers: access.servers.join(", "),
-                        source: Box::new(error),
-                    });
-                }
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-        }
-    }
-}
-
-fn addresses(access: &Access) -> Result<Vec<ServerAddr>, BusError> {
-    access
-        .servers
-        .iter()
-        .map(|address| {
-            address.parse().map_err(|source| BusError::Address {
-                address: address.clone(),
-                source,
-            })
-        })
-        .collect()
-}
-
-async fn options(
-    access: &Access,
-    who: &str,
-    complaint: &Arc<Mutex<Option<String>>>,
-) -> Result<ConnectOptions, BusError> {
-    let unreadable = |path: &PathBuf| {
-        let path = path.clone();
-        move |source| BusError::File { path, source }
-    };
-    let mut options = ConnectOptions::new()
-        .name(format!("mintmark {who}"))
-        .ping_interval(Duration::from_secs(2))
-        .connection_timeout(PATIENCE)
-        .request_timeout(Some(PATIENCE))
-        .max_reconnects(None)
-        .reconnect_delay_callback(|tries| Duration::from_millis(50 * tries.min(10) as u64))
-        .event_callback({
-            let complaint = Arc::clone(complaint);
-            move |event| {
-                let complaint = Arc::clone(&complaint);
-                async move {
-                    if let Event::ServerError(error) = event {
-                        *complaint.lock() = Some(error.to_string());
-                    }
-                }
-            }
-        });
-    if let Some(path) = &access.credentials {
-        options = options
-            .credentials_file(path)
-            .await
-            .map_err(unreadable(path))?;
-    }
-    let read = |path: &PathBuf| {
-        std::fs::read_to_string(path)
-            .map(|text| zeroize::Zeroizing::new(text.trim().to_owned()))
-            .map_err(unreadable(path))
-    };
-    if let Some(path) = &access.nkey {
-        options = options.nkey(read(path)?.to_string());
-    }
-    if let Some(path) = &access.login {
-        let login = read(path)?;
-        let (user, password) = login
-            .split_once(':')
-            .ok_or_else(|| BusError::Login { path: path.clone() })?;
-        options = options.user_and_password(user.to_owned(), password.to_owned());
-    }
-    if let Some(path) = &access.trusted {
-        options = options
-            .add_root_certificates(path.clone())
-            .require_tls(true);
-    }
-    if let Some((certificate, key)) = &access.certificate {
-        options = options.add_client_certificate(certificate.clone(), key.clone());
-    }
-    Ok(options)
 }
 
 /// Why the servers could not be reached, or did not do what was asked.

@@ -11,27 +11,21 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::runtime::Runtime;
 
-use super::agent::{digest_of, read_clocks};
+use super::agent::read_clocks;
 use super::bus::{Access, Bus};
 use super::coverage::{Ended, Outcome, Schedule, settle};
 use super::gathering::Watching;
+use super::lead::{Lead, give_up_lead, renew, take_lead};
 use super::ledger::Ledger;
-use super::message::{
-    Begin, Card, Dealing, Done, FileDigest, Hint, Leader, PROTOCOL, Refusal, Spec,
-};
+use super::message::{Begin, Card, Done, FileDigest, Hint, PROTOCOL, Refusal, Spec};
+use super::preparing::digest_of;
 use super::roster::{Progress, Roster};
-use super::{FleetError, draw_name, host_name, key};
-use crate::load::arrival::Spacing;
-use crate::load::assertions::Mode;
-use crate::load::open::Model;
+use super::sharing::{check, dealing_of};
+use super::{FleetError, as_ns, key};
 use crate::load::pacer::now_ns;
 use crate::record::KeyFacts;
 use crate::scenario::many::shared_files;
-use crate::scenario::open::RatePlan;
 use crate::scenario::{Plan, Scenario};
-
-/// How long a leader's beat may stay the same before it counts as dead.
-const LEADER_SILENCE: Duration = Duration::from_secs(4);
 
 /// The time between the agreement on a beginning and the beginning. Agents
 /// look every tenth of a second, and open their connections meanwhile.
@@ -135,14 +129,6 @@ pub struct Coordinator {
     plan: FleetPlan,
 }
 
-/// A run that is led: what was laid down for it, and the proof of the lead.
-pub(super) struct Lead {
-    pub spec: Spec,
-    pub begin: Option<Begin>,
-    pub leader: Leader,
-    pub revision: u64,
-}
-
 impl Coordinator {
     /// Connects to the server.
     ///
@@ -182,7 +168,7 @@ impl Coordinator {
         let plan = scenario.plan()?;
         check(&plan)?;
         self.runtime.block_on(async {
-            let (leader, revision) = self.take_lead(run, false).await?;
+            let (leader, revision) = take_lead(&self.bus, &self.plan, run, false).await?;
             self.bus.forget_frames().await?;
             let spec = Spec {
                 protocol: PROTOCOL,
@@ -222,7 +208,7 @@ impl Coordinator {
         tell: &mut dyn FnMut(Event),
     ) -> Result<Led, FleetError> {
         self.runtime.block_on(async {
-            let (leader, revision) = self.take_lead("", true).await?;
+            let (leader, revision) = take_lead(&self.bus, &self.plan, "", true).await?;
             let run = leader.run.clone();
             let nothing = || FleetError::NothingToResume {
                 fleet: self.plan.access.fleet.clone(),
@@ -259,74 +245,8 @@ impl Coordinator {
             self.bus.flush().await;
             let done = Done { protocol: PROTOCOL };
             self.bus.put(&key::done(run), &done).await?;
-            self.give_up_lead(run).await
+            give_up_lead(&self.bus, run).await
         })
-    }
-
-    async fn give_up_lead(&self, run: &str) -> Result<(), FleetError> {
-        if let Some((leader, revision)) = self.bus.get::<Leader>(key::LEADER).await?
-            && leader.run == run
-        {
-            let over = Leader {
-                is_over: true,
-                ..leader
-            };
-            self.bus.replace(key::LEADER, &over, revision).await?;
-        }
-        Ok(())
-    }
-
-    /// Becomes the only leader of the fleet.
-    async fn take_lead(&self, run: &str, resumes: bool) -> Result<(Leader, u64), FleetError> {
-        let fleet = || self.plan.access.fleet.clone();
-        let mut leader = Leader {
-            protocol: PROTOCOL,
-            run: run.to_owned(),
-            coordinator: draw_name(),
-            host: host_name(),
-            beat: 0,
-            takeovers: 0,
-            is_over: false,
-        };
-        let before = self.bus.get::<Leader>(key::LEADER).await?;
-        let revision = match before {
-            None if resumes => return Err(FleetError::NothingToResume { fleet: fleet() }),
-            Some((before, _)) if resumes && before.is_over => {
-                return Err(FleetError::NothingToResume { fleet: fleet() });
-            }
-            None => 0,
-            Some((before, revision)) if before.is_over => revision,
-            Some((before, revision)) => {
-                let led = || FleetError::Led {
-                    fleet: fleet(),
-                    host: before.host.clone(),
-                    run: before.run.clone(),
-                };
-                let until = Instant::now() + LEADER_SILENCE;
-                while Instant::now() < until {
-                    tokio::time::sleep(LOOK).await;
-                    let now = self.bus.get::<Leader>(key::LEADER).await?;
-                    if now.is_some_and(|(_, now)| now != revision) {
-                        return Err(led());
-                    }
-                }
-                if resumes {
-                    leader.run.clone_from(&before.run);
-                    leader.takeovers = before.takeovers + 1;
-                } else if !self.plan.discards {
-                    return Err(FleetError::Unfinished { run: before.run });
-                }
-                revision
-            }
-        };
-        match self.bus.replace(key::LEADER, &leader, revision).await? {
-            Some(revision) => Ok((leader, revision)),
-            None => Err(FleetError::Led {
-                fleet: fleet(),
-                host: "another machine".into(),
-                run: "a run that has just begun".into(),
-            }),
-        }
     }
 
     async fn to_the_end(
@@ -342,7 +262,7 @@ impl Coordinator {
         clock.abort();
         if led.is_err() && lead.begin.is_none() {
             // Nobody has begun: agents that wait need not do so any longer.
-            let _ = self.give_up_lead(&run).await;
+            let _ = give_up_lead(&self.bus, &run).await;
         }
         led
     }
@@ -365,8 +285,8 @@ impl Coordinator {
         let mut ledger = Ledger::new(
             &lead.spec.run,
             lead.spec.agents,
-            u64::try_from(schedule.slice.as_nanos()).unwrap_or(u64::MAX),
-            u64::try_from(schedule.measure.as_nanos()).unwrap_or(u64::MAX),
+            as_ns(schedule.slice),
+            as_ns(schedule.measure),
         );
         for (slot, place) in roster.places().iter().enumerate() {
             if let Some(place) = place {
@@ -380,14 +300,14 @@ impl Coordinator {
             ledger: &mut ledger,
             planned: plan.load.warm_up.0 + plan.load.measure.0 + plan.load.drain.0,
         };
-        watching.to_the_end(stop, tell).await?;
+        watching.count(stop, tell).await?;
         let first = roster.places().iter().flatten().next();
         let (key, signed_by) = first
             .map(|place| (place.card.key.clone(), place.card.signed_by.clone()))
             .ok_or(FleetError::Stopped)?;
         let outcome = settle(
             ledger,
-            Ended {
+            &Ended {
                 schedule: &schedule,
                 begin: &begin,
                 roster: &roster,
@@ -484,7 +404,7 @@ impl Coordinator {
             })
             .collect();
         let begin = Begin {
-            at_ns: now_ns() + u64::try_from(LEAD_TIME.as_nanos()).unwrap_or(u64::MAX),
+            at_ns: now_ns() + as_ns(LEAD_TIME),
             weights,
             dealt: dealing_of(plan),
         };
@@ -494,31 +414,6 @@ impl Coordinator {
         tell(Event::Begins(LEAD_TIME));
         Ok(begin)
     }
-}
-
-/// Shows that the coordinator is alive, and notices if another one leads.
-pub(super) async fn renew(bus: &Bus, lead: &mut Lead) -> Result<(), FleetError> {
-    lead.leader.beat += 1;
-    match bus.replace(key::LEADER, &lead.leader, lead.revision).await {
-        Ok(Some(revision)) => lead.revision = revision,
-        Ok(None) => match bus.get::<Leader>(key::LEADER).await {
-            Ok(Some((now, revision))) if now.coordinator == lead.leader.coordinator => {
-                // An earlier write had arrived, its acknowledgement had not.
-                lead.revision = revision;
-            }
-            Ok(Some((now, _))) => {
-                return Err(FleetError::TakenOver {
-                    host: now.host,
-                    run: lead.spec.run.clone(),
-                });
-            }
-            // The store was lost, or the server is away: the next beat tells.
-            Ok(None) => lead.revision = 0,
-            Err(_) => {}
-        },
-        Err(_) => {}
-    }
-    Ok(())
 }
 
 /// Tells agents what this machine's clocks show, whenever one asks.
@@ -532,85 +427,5 @@ async fn answer_for_the_clock(bus: Bus, run: String) {
             }
         }
         tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// Can a plan be shared out?
-fn check(plan: &Plan) -> Result<(), FleetError> {
-    let wrong = |field, found: &str, expected| {
-        Err(FleetError::Scenario {
-            field,
-            found: found.to_owned(),
-            expected,
-        })
-    };
-    let Some(open) = plan.load.open.as_ref().filter(|_| plan.steps.is_empty()) else {
-        return wrong(
-            "load.closed",
-            "given",
-            "load.open: a schedule is what is shared out",
-        );
-    };
-    if matches!(open.rate, RatePlan::Closed { .. }) {
-        return wrong(
-            "load.closed",
-            "given",
-            "load.open: a schedule is what is shared out",
-        );
-    }
-    if open.signing == Mode::Preminted {
-        return wrong(
-            "signing.mode",
-            "preminted",
-            "mint or inline: nobody knows how long other machines take for it",
-        );
-    }
-    if matches!(plan.target, crate::scenario::TargetPlan::Broker { .. }) {
-        return wrong(
-            "target.broker",
-            "given",
-            "target.url; `mintmark fleet local` starts a broker for agents on one machine",
-        );
-    }
-    Ok(())
-}
-
-/// Says how starts are dealt out: so that each agent's are what the whole is.
-fn dealing_of(plan: &Plan) -> Dealing {
-    match &plan.load.open {
-        // A token is kept by one machine.
-        Some(open) if open.cache.is_some() => Dealing::BySubject,
-        Some(open) if open.arrival == Spacing::Poisson && is_drawn(&open.rate) => Dealing::ByLot,
-        _ => Dealing::InTurns,
-    }
-}
-
-fn is_drawn(rate: &RatePlan) -> bool {
-    matches!(rate, RatePlan::Pieces(_))
-}
-
-impl Schedule {
-    /// Returns the schedule of a plan.
-    ///
-    /// # Errors
-    ///
-    /// It has none, or a recorded one cannot be read.
-    pub fn of(plan: &Plan) -> Result<Self, FleetError> {
-        let open = plan.load.open.as_ref();
-        let engine = open
-            .ok_or(crate::scenario::RunError::Closed)?
-            .engine(&plan.load)?;
-        let Model::Open(arrival) = engine.model else {
-            return Err(crate::scenario::RunError::Closed.into());
-        };
-        Ok(Self {
-            arrival,
-            count: engine.count,
-            seed: open.map_or(1, |open| open.seed),
-            warm_up: engine.warm_up,
-            measure: engine.measure,
-            slice: engine.slice,
-            population: None,
-        })
     }
 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agent::share_of;
+use super::as_ns;
+use super::finding::findings;
 use super::ledger::Ledger;
 use super::message::{Begin, Dealing, PROTOCOL, Totals};
 use super::roster::Roster;
@@ -20,19 +22,7 @@ use crate::load::open::OpenMeasured;
 use crate::load::population::Population;
 use crate::load::verdict::judge;
 use crate::record::fleet::{AgentEnd, AgentRecord, Coverage, DeltaFacts};
-use crate::record::{Calibration, Culprit, Finding, FleetRecord, Soundness, Validity, Warning};
-use crate::units::{Grouped, Shown};
-
-/// The share of starts whose loss leaves a result in doubt; beyond, it is
-/// none. One in a hundred moves the 99th percentile if all were slow.
-const MOST_LOST: f64 = 0.01;
-
-/// A wall clock that is off by more dates assertions so that endpoints may
-/// refuse them; some allow no more than a minute.
-const MOST_WALL_OFFSET: Duration = Duration::from_secs(1);
-
-/// A skew of beginnings beyond which the first slices are not of one load.
-const MOST_SKEW: Duration = Duration::from_millis(50);
+use crate::record::{Calibration, Culprit, FleetRecord, Soundness, Validity};
 
 /// A schedule as the coordinator knows it.
 pub struct Schedule {
@@ -102,7 +92,7 @@ pub struct Ended<'a> {
 
 /// Makes the result of what the agents told.
 #[must_use]
-pub fn settle(ledger: Ledger, ended: Ended<'_>) -> Outcome {
+pub fn settle(ledger: Ledger, ended: &Ended<'_>) -> Outcome {
     let totals: Vec<Option<Totals>> = ledger
         .slots()
         .iter()
@@ -114,7 +104,7 @@ pub fn settle(ledger: Ledger, ended: Ended<'_>) -> Outcome {
         .planned(ended.begin)
         .or_else(told)
         .unwrap_or_else(|| vec![0; ended.begin.weights.len()]);
-    let mut fleet = record(&ledger, &ended, &planned);
+    let mut fleet = record(&ledger, ended, &planned);
     fleet.deltas = DeltaFacts {
         resent: ledger
             .slots()
@@ -164,9 +154,10 @@ fn record(ledger: &Ledger, ended: &Ended<'_>, planned: &[u64]) -> FleetRecord {
         coverage.covered += slot.scheduled;
         coverage.lost += planned.saturating_sub(slot.scheduled);
         // Who has told all left out slices in which nothing was due.
-        let told = match slot.is_whole() {
-            true => slices,
-            false => slot.slices.len() as u64,
+        let told = if slot.is_whole() {
+            slices
+        } else {
+            slot.slices.len() as u64
         };
         coverage.slices_planned += slices;
         coverage.slices_coalesced += slot.coalesced;
@@ -244,147 +235,4 @@ fn calibration(totals: &[Option<Totals>]) -> Option<Calibration> {
         floor_p50_ns: each.iter().map(|one| one.floor_p50_ns).max()?,
         floor_p99_ns: each.iter().map(|one| one.floor_p99_ns).max()?,
     })
-}
-
-/// Says what of a fleet's run is missing or in doubt.
-fn findings(fleet: &FleetRecord, roster: &Roster, rejections: &[String]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut add = |validity, code: &str, message: String, hint: &str| {
-        findings.push(Finding {
-            validity,
-            culprit: Culprit::Fleet,
-            warning: Warning::new(code, message, hint),
-        });
-    };
-    let coverage = &fleet.coverage;
-    if coverage.lost > 0 {
-        let share = coverage.lost as f64 / coverage.planned.max(1) as f64;
-        let losers: Vec<String> = fleet
-            .agents
-            .iter()
-            .filter(|agent| agent.covered < agent.planned)
-            .map(|agent| {
-                format!(
-                    "agent {} on {} {} after {}",
-                    agent.slot,
-                    agent.host,
-                    agent.end,
-                    Shown(Duration::from_nanos(agent.covered_until_ns))
-                )
-            })
-            .collect();
-        let was_stopped = fleet
-            .agents
-            .iter()
-            .any(|agent| agent.end == AgentEnd::Stopped);
-        add(
-            if share > MOST_LOST && !was_stopped {
-                Validity::Invalid
-            } else {
-                Validity::Suspect
-            },
-            "fleet-lost",
-            format!(
-                "{} of {} starts ({:.2} %) were lost: {}",
-                Grouped(coverage.lost as f64),
-                Grouped(coverage.planned as f64),
-                share * 100.0,
-                losers.join(", ")
-            ),
-            "the figures are those of the starts that were told of; see why the agents ended",
-        );
-    }
-    for agent in &fleet.agents {
-        let who = format!("agent {} on {}", agent.slot, agent.host);
-        if agent.is_exact == Some(false) {
-            add(
-                Validity::Invalid,
-                "fleet-totals",
-                format!("what {who} told does not add up to what it measured"),
-                "please report it with the scenario: no message may be lost or counted twice",
-            );
-        }
-        if agent.end == AgentEnd::Finished && agent.covered != agent.planned {
-            add(
-                Validity::Invalid,
-                "fleet-schedule",
-                format!(
-                    "{who} made {} starts, expected {}",
-                    Grouped(agent.covered as f64),
-                    Grouped(agent.planned as f64)
-                ),
-                "please report it with the scenario: agents disagree about the schedule",
-            );
-        }
-        let offset = Duration::from_nanos(agent.clock_offset_ns.unsigned_abs());
-        if offset > MOST_WALL_OFFSET {
-            add(
-                Validity::Suspect,
-                "fleet-clock",
-                format!("the wall clock of {who} is off by {}", Shown(offset)),
-                "set it; times are measured by other clocks, but its assertions may have been refused",
-            );
-        }
-        if roster.was_lost(agent.slot) {
-            add(
-                Validity::Suspect,
-                "fleet-stalled",
-                format!("{who} was silent for a time and came back"),
-                "it may have stood still, and what was due meanwhile was sent late; see its lags",
-            );
-        }
-        if agent.validity == Some(Validity::Invalid) {
-            add(
-                Validity::Suspect,
-                "fleet-agent",
-                format!("{who} calls its own share INVALID"),
-                "it measured itself more than the target; lower the rate or add agents",
-            );
-        }
-        if let Some(why) = &agent.why {
-            add(
-                Validity::Invalid,
-                "fleet-failed",
-                format!("{who} could not go on: {why}"),
-                "its share of the starts was not made",
-            );
-        }
-    }
-    if coverage.slices_coalesced > 0 {
-        add(
-            Validity::Suspect,
-            "fleet-coalesced",
-            format!(
-                "{} slices of agents were added up with neighbours while the server was away",
-                Grouped(coverage.slices_coalesced as f64)
-            ),
-            "no count is missing; time is coarser there",
-        );
-    }
-    if !rejections.is_empty() {
-        add(
-            Validity::Suspect,
-            "fleet-rejected",
-            format!(
-                "{} messages were not what they have to be: {}",
-                fleet.deltas.rejected,
-                rejections.join("; ")
-            ),
-            "see who else may publish to the fleet's subjects",
-        );
-    }
-    let skew = Duration::from_nanos(fleet.start_skew_ns + fleet.clock_bound_ns);
-    if skew > MOST_SKEW {
-        add(
-            Validity::Suspect,
-            "fleet-skew",
-            format!("agents began up to {} apart", Shown(skew)),
-            "the network to the server is slow, or machines were busy; the first slices are not of one load",
-        );
-    }
-    findings
-}
-
-fn as_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -14,8 +14,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::FleetError;
 use super::bus::{Bus, Frames};
-use super::coordinator::{Event, Lead, Live, renew};
+use super::coordinator::{Event, Live};
 use super::key;
+use super::lead::{Lead, renew};
 use super::ledger::Ledger;
 use super::message::{Beat, Control, Hint, Leader, PROTOCOL, Want, of_json};
 use super::roster::Roster;
@@ -65,7 +66,7 @@ struct Seen {
 
 impl Watching<'_> {
     /// Counts until each agent has ended or is lost.
-    pub async fn to_the_end(
+    pub async fn count(
         mut self,
         stop: &AtomicBool,
         tell: &mut dyn FnMut(Event),

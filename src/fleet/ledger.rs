@@ -17,7 +17,7 @@ use crate::load::observe::Sets;
 use crate::record::encoded::{scan, weight};
 use crate::record::fleet::DeltaFacts;
 use crate::record::histogram::EncodingError;
-use crate::record::open::PARTS;
+use crate::record::stages::PARTS;
 
 /// The most outcomes of one slice: there are some dozens of names, and a
 /// server's imagination has none of its own.
@@ -219,9 +219,9 @@ impl Ledger {
     /// Checks a slice and reads its histograms.
     fn read<'a>(&self, slice: &'a Slice) -> Result<Vec<ReadPart<'a>>, String> {
         let end_ns = self.measure_ns.div_ceil(self.slice_ns) * self.slice_ns;
-        if slice.start_ns % self.slice_ns != 0
+        if !slice.start_ns.is_multiple_of(self.slice_ns)
             || slice.length_ns == 0
-            || slice.length_ns % self.slice_ns != 0
+            || !slice.length_ns.is_multiple_of(self.slice_ns)
             || slice.end_ns() > end_ns
         {
             return Err(format!(

@@ -52,10 +52,11 @@ impl LocalServer {
         // From here on the folder is removed with the server.
         let password = draw_name() + &draw_name();
         let config = format!(
-            "host: 127.0.0.1\nport: -1\nports_file_dir: {folder:?}\n\
-             jetstream {{ store_dir: {store:?} }}\n\
+            "host: 127.0.0.1\nport: -1\nports_file_dir: {folder}\n\
+             jetstream {{ store_dir: {store} }}\n\
              authorization {{ user: fleet, password: {password:?} }}\n",
-            store = folder.join("store"),
+            folder = quoted(&folder),
+            store = quoted(&folder.join("store")),
         );
         let login = folder.join("login");
         let started = write_private(&folder.join("nats.conf"), &config)
@@ -213,6 +214,11 @@ fn dying_with_us(program: &Path) -> Command {
     let mut command = Command::new(tool);
     command.args(["--pdeathsig", "KILL"]).arg(program);
     command
+}
+
+/// Writes a path as a text of the server's configuration.
+fn quoted(path: &Path) -> String {
+    format!("{:?}", path.display().to_string())
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {

@@ -6,17 +6,21 @@
 //! an allocation: its length by the server's limit, its histograms by
 //! [`crate::record::encoded`]. `docs/fleet.md` describes every field.
 
+mod control;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::control::{
+    Beat, Begin, Card, Control, Dealing, Done, FileDigest, Hint, Leader, Refusal, Spec, State, Want,
+};
 use crate::load::observe::PassedSlice;
-use crate::record::open::PARTS;
+use crate::record::stages::PARTS;
 use crate::record::{
-    Blame, CacheFacts, Calibration, ConnectionFacts, CpuTime, GeneratorHealth, KeyFacts, OpenSlice,
+    Blame, CacheFacts, Calibration, ConnectionFacts, CpuTime, GeneratorHealth, OpenSlice,
     OutcomeStages, Packed, Phases, RetryFacts, SigningFacts, Soundness, Stages,
 };
-use crate::scenario::Scenario;
 
 /// The version of everything in this module. It rises with every change.
 pub const PROTOCOL: u32 = 1;
@@ -29,195 +33,6 @@ const DIGEST: usize = 8;
 
 /// The longest frame: what a server accepts by default.
 pub const MOST_FRAME: usize = 1 << 20;
-
-/// What is to be run, as the coordinator lays it down.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Spec {
-    /// [`PROTOCOL`].
-    pub protocol: u32,
-    /// The run's own name.
-    pub run: String,
-    /// The version of the program; agents of another one stay away.
-    pub version: String,
-    /// How many agents there are to be.
-    pub agents: usize,
-    /// The scenario. Keys are named by files and variables of the agents'
-    /// machines.
-    pub scenario: Scenario,
-    /// Files that the scenario names and that have to be the same everywhere,
-    /// by the SHA-256 of their contents.
-    pub files: Vec<FileDigest>,
-}
-
-/// A file that has to be the same on all machines.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileDigest {
-    /// Its path.
-    pub path: String,
-    /// The SHA-256 of its contents, in hexadecimal.
-    pub sha256: String,
-}
-
-/// What an agent is, when it says that it is ready.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Card {
-    /// [`PROTOCOL`].
-    pub protocol: u32,
-    /// Who it is, among all agents ever: 16 hexadecimal digits.
-    pub incarnation: String,
-    /// Its machine's name.
-    pub host: String,
-    /// Its version.
-    pub version: String,
-    /// Its processors.
-    pub cpus: usize,
-    /// Signatures per second on one processor.
-    pub signs_per_s: f64,
-    /// Its wall clock less the coordinator's, in nanoseconds.
-    pub wall_offset_ns: i64,
-    /// How far its monotonic clock may be off, in nanoseconds.
-    pub clock_bound_ns: u64,
-    /// What every `jti` of it begins with, in base64url.
-    pub jti_space: String,
-    /// The key that it signs with first.
-    pub key: KeyFacts,
-    /// The backend that signs.
-    pub signed_by: String,
-}
-
-/// Which run a fleet is at, and who leads it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Leader {
-    /// [`PROTOCOL`].
-    pub protocol: u32,
-    /// The run.
-    pub run: String,
-    /// Who leads it: 16 hexadecimal digits.
-    pub coordinator: String,
-    /// The machine's name.
-    pub host: String,
-    /// Rises once a second as long as the coordinator lives.
-    pub beat: u64,
-    /// How often a coordinator took the run over from another.
-    pub takeovers: u32,
-    /// Is the run over?
-    pub is_over: bool,
-}
-
-/// What the agents of a run are told after its beginning.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Control {
-    /// [`PROTOCOL`].
-    pub protocol: u32,
-    /// End now, and tell what was measured.
-    pub stops: bool,
-}
-
-/// What the coordinator misses of an agent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Want {
-    /// [`PROTOCOL`].
-    pub protocol: u32,
-    /// Numbers of deltas.
-    pub seqs: Vec<u64>,
-    /// Is the end missing as well?
-    pub end: bool,
-}
-
-/// What a coordinator says at once, beside writing it into a key: a server
-/// whose disk is full takes no keys any more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hint {
-    /// What is missing, by slot.
-    pub wants: Vec<(usize, Want)>,
-    /// Is there a result?
-    pub is_done: bool,
-    /// Are agents to end now?
-    pub stops: bool,
-}
-
-/// There is a result: nothing has to be kept any more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Done {
-    /// [`PROTOCOL`].
-    pub protocol: u32,
-}
-
-/// Why an agent stays away.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Refusal {
-    /// The agent's machine.
-    pub host: String,
-    /// Why.
-    pub why: String,
-}
-
-/// When and how the run begins.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Begin {
-    /// The instant on the coordinator's monotonic clock, in nanoseconds.
-    pub at_ns: u64,
-    /// The weights of the agents, by slot.
-    pub weights: Vec<f64>,
-    /// How starts are dealt out.
-    pub dealt: Dealing,
-}
-
-/// How starts are dealt out to agents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Dealing {
-    /// In turns.
-    InTurns,
-    /// By lot.
-    ByLot,
-    /// By the subject.
-    BySubject,
-}
-
-/// What an agent says of itself twice a second.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Beat {
-    /// The run.
-    pub run: String,
-    /// Its slot.
-    pub slot: usize,
-    /// Who it is.
-    pub incarnation: String,
-    /// Where it stands.
-    pub state: State,
-    /// Time since the beginning of the schedule, in nanoseconds.
-    pub elapsed_ns: u64,
-    /// Requests that got a token so far, warm-up included.
-    pub answered: u64,
-    /// Requests that failed so far.
-    pub failed: u64,
-    /// Messages that wait to be acknowledged.
-    pub waiting: u64,
-}
-
-/// Where an agent stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// It waits for the beginning.
-    Ready,
-    /// It sends.
-    Running,
-    /// It has told all, and keeps it until it hears that it was merged.
-    Told,
-}
 
 /// What one agent measured in some slices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -13,27 +13,34 @@
 //! | [`message`], `key` | what is said, and under which name it is found |
 //! | [`clock_offset`] | how far apart clocks are |
 //! | [`spool`], [`ledger`], [`timeline`] | what an agent keeps, and what the coordinator counts |
-//! | [`bus`] | how it travels over NATS |
-//! | [`agent`], [`reporter`], `lookout` | what an agent does, tells and hears |
-//! | [`coordinator`], `gathering`, [`roster`] | what the coordinator does, and who takes part |
-//! | [`coverage`], `whole` | what is missing, and what that makes of the result |
+//! | [`bus`], `access`, `frames` | how it travels over NATS, how servers are reached and streams read |
+//! | `sharing` | what can be shared out |
+//! | [`agent`], `preparing`, [`reporter`], `lookout` | what an agent does, tells and hears |
+//! | [`coordinator`], `lead`, `gathering`, [`roster`] | what the coordinator does, and who takes part |
+//! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
 //!
 //! [`local`] starts all of it on one machine; otherwise processes are started by
 //! others: Kubernetes, systemd, Slurm, a shell.
 
+mod access;
 pub mod agent;
 pub mod bus;
 pub mod clock_offset;
 pub mod coordinator;
 pub mod coverage;
+mod finding;
+mod frames;
 mod gathering;
 mod key;
+mod lead;
 pub mod ledger;
 pub mod local;
 mod lookout;
 pub mod message;
+mod preparing;
 pub mod reporter;
 pub mod roster;
+mod sharing;
 pub mod spool;
 pub mod timeline;
 mod whole;
@@ -42,6 +49,7 @@ use std::time::Duration;
 
 use self::bus::BusError;
 use crate::record::histogram::EncodingError;
+use crate::scenario::runner::hex_of;
 use crate::scenario::{RunError, ScenarioError};
 
 /// Why a fleet could not run, or an agent not take part.
@@ -238,10 +246,6 @@ fn draw_name() -> String {
     hex_of(&bytes)
 }
 
-fn hex_of(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+fn as_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

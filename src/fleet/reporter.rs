@@ -87,7 +87,7 @@ impl Reporter {
         let mut publishing: FuturesUnordered<Publishing> = FuturesUnordered::new();
         let mut ticks = interval(LOOK);
         let ended = loop {
-            while let Some(message) = self.spool.next() {
+            while let Some(message) = self.spool.next_message() {
                 publishing.push(self.publishing(message));
             }
             self.heard().beat.lock().waiting = self.spool.waiting();
@@ -104,7 +104,7 @@ impl Reporter {
         };
         let stuck = Instant::now() + STUCK;
         while !self.spool.is_told() && Instant::now() < stuck {
-            while let Some(message) = self.spool.next() {
+            while let Some(message) = self.spool.next_message() {
                 publishing.push(self.publishing(message));
             }
             tokio::select! {

@@ -83,7 +83,7 @@ impl Spool {
     }
 
     /// Returns the next message to publish, if there is one and room for it.
-    pub fn next(&mut self) -> Option<Message> {
+    pub fn next_message(&mut self) -> Option<Message> {
         (self.on_the_way < MOST_ON_THE_WAY).then(|| self.seal())?
     }
 

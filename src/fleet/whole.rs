@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
+use super::as_ns;
 use super::coverage::Schedule;
 use super::ledger::Ledger;
 use super::message::Totals;
 use crate::load::observe::Sets;
 use crate::load::open::{OpenMeasured, account};
-use crate::record::open::PARTS;
+use crate::record::stages::PARTS;
 use crate::record::{
     Blame, CacheFacts, ConnectionFacts, CpuTime, GeneratorHealth, Histogram, Packed, Phases,
     SigningFacts, Stages,
@@ -131,8 +132,4 @@ fn blame<'a>(totals: impl Iterator<Item = &'a Totals> + Clone) -> Blame {
             generator: sum.generator + weight * one.blame.generator,
         }
     })
-}
-
-fn as_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

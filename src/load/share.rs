@@ -10,11 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::population::Population;
-
-/// The fraction of the golden ratio, times 2⁶⁴. Its multiples fill the unit
-/// interval so evenly that the gaps of any part of it have three lengths at
-/// most (Sós 1958).
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+use crate::stats::random::{GOLDEN, mixed};
 
 /// One machine's part of a schedule.
 #[derive(Clone, Debug)]
@@ -70,7 +66,9 @@ impl Share {
         Self {
             own,
             bounds: bounds.into(),
-            is_equal: weights.windows(2).all(|pair| pair[0] == pair[1]),
+            is_equal: weights
+                .windows(2)
+                .all(|pair| pair[0].to_bits() == pair[1].to_bits()),
             dealt,
         }
     }
@@ -94,7 +92,9 @@ impl Share {
         };
         match &self.dealt {
             Dealt::InTurns => turn(index),
-            Dealt::ByLot(seed) => self.at(mixed(seed ^ index.wrapping_mul(GOLDEN))),
+            Dealt::ByLot(seed) => self.at(mixed(
+                (seed ^ index.wrapping_mul(GOLDEN)).wrapping_add(GOLDEN),
+            )),
             Dealt::BySubject(population) => turn(population.subject_number(index)),
         }
     }
@@ -125,14 +125,6 @@ impl fmt::Debug for Dealt {
 #[must_use]
 pub fn part_of(whole: usize, own: usize, machines: usize) -> usize {
     (whole / machines + usize::from(own < whole % machines)).max(1)
-}
-
-/// Mixes the bits of a number (the finalizer of SplitMix64, Steele et al. 2014).
-fn mixed(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(GOLDEN);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
 
 use super::histogram::{DIGITS, EncodingError, HIGHEST_NS};
+use crate::stats::random::{GOLDEN, mixed};
 
 /// The first word of a deflated histogram, and of what is inside.
 const DEFLATED: u32 = 0x1c84_9314;
@@ -33,7 +34,7 @@ const MOST_COUNTS: u64 = index_of(HIGHEST_NS) + 1;
 
 /// The longest text: each count takes nine bytes at most, deflate adds next to
 /// nothing, and base64 a third.
-const MOST_TEXT: usize = (MOST_COUNTS as usize * 9 + HEADER) * 3 / 2;
+const MOST_TEXT: u64 = (MOST_COUNTS * 9 + HEADER as u64) * 3 / 2;
 
 /// Calls `each` with every value that was counted and how often, ascending.
 ///
@@ -44,7 +45,7 @@ const MOST_TEXT: usize = (MOST_COUNTS as usize * 9 + HEADER) * 3 / 2;
 /// The text is no such histogram, or one of other bounds; `each` may have been
 /// called for its beginning.
 pub fn scan(text: &str, mut each: impl FnMut(u64, u64)) -> Result<(), EncodingError> {
-    if text.len() > MOST_TEXT {
+    if text.len() as u64 > MOST_TEXT {
         return Err(EncodingError::new(&format!(
             "it has {} characters, expected at most {MOST_TEXT}",
             text.len()
@@ -108,10 +109,7 @@ pub fn scan(text: &str, mut each: impl FnMut(u64, u64)) -> Result<(), EncodingEr
 /// chance of 2⁻⁶⁴.
 #[must_use]
 pub fn weight(value: u64, count: u64) -> u64 {
-    let mut mixed = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ (mixed >> 31)).wrapping_mul(count)
+    mixed(value.wrapping_add(GOLDEN)).wrapping_mul(count)
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
@@ -183,7 +181,8 @@ mod tests {
     }
 
     fn header(length: u32) -> [u32; 10] {
-        let (high, low) = ((HIGHEST_NS >> 32) as u32, HIGHEST_NS as u32);
+        let half = |ns: u64| u32::try_from(ns).unwrap();
+        let (high, low) = (half(HIGHEST_NS >> 32), half(HIGHEST_NS & 0xffff_ffff));
         [INFLATED, length, 0, 3, 0, 1, high, low, 0, 0]
     }
 
@@ -243,6 +242,12 @@ mod tests {
             assert!(scan(&written(header(length), counts), |_, _| ()).is_err());
         }
         assert!(scan("", |_, _| ()).is_err());
-        assert!(scan(&"A".repeat(MOST_TEXT + 4), |_, _| ()).is_err());
+        assert!(
+            scan(
+                &"A".repeat(usize::try_from(MOST_TEXT).unwrap() + 4),
+                |_, _| ()
+            )
+            .is_err()
+        );
     }
 }

@@ -19,6 +19,7 @@ pub mod open;
 pub mod outcome;
 pub mod search;
 pub mod signing;
+pub mod stages;
 pub mod store;
 pub mod warning;
 
@@ -36,11 +37,12 @@ pub use self::host::{Host, Quality};
 pub use self::library::Library;
 pub use self::open::{
     Accounts, Blame, CacheFacts, Calibration, ConnectionFacts, Culprit, Finding, GeneratorHealth,
-    OpenRecord, OpenSlice, OutcomeStages, Packed, RetryFacts, RotationFacts, SigningFacts,
-    Soundness, Stages, Validity,
+    OpenRecord, OpenSlice, OutcomeStages, RetryFacts, RotationFacts, SigningFacts, Soundness,
+    Validity,
 };
 pub use self::outcome::Outcome;
 pub use self::search::SearchRecord;
 pub use self::signing::BenchRecord;
+pub use self::stages::{Packed, Stages};
 pub use self::store::{Folder, StoreError};
 pub use self::warning::Warning;

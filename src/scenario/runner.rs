@@ -224,7 +224,8 @@ pub(super) fn key_facts(stage: &Stage, plan: &Plan) -> KeyFacts {
     }
 }
 
-fn hex_of(bytes: &[u8]) -> String {
+/// Writes bytes in hexadecimal.
+pub(crate) fn hex_of(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

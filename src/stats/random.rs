@@ -3,6 +3,20 @@
 //! Orders and resamples are drawn from a seed that is kept in the record, so
 //! that a run can be repeated. It is no source of secrets.
 
+/// The fraction of the golden ratio, times 2⁶⁴. Its multiples fill the unit
+/// interval so evenly that the gaps of any part of it have three lengths at
+/// most (Sós 1958).
+pub const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Mixes the bits of a number (the finalizer of SplitMix64, Steele et al. 2014).
+#[must_use]
+pub fn mixed(number: u64) -> u64 {
+    let mut mixed = number;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// A small repeatable generator (xoshiro256**, Blackman and Vigna 2018).
 #[derive(Clone, Debug)]
 pub struct Random {
@@ -16,11 +30,8 @@ impl Random {
         // SplitMix64 fills the state, which must not be all zeros.
         let mut word = seed;
         let mut next = || {
-            word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = word;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ (mixed >> 31)
+            word = word.wrapping_add(GOLDEN);
+            mixed(word)
         };
         Self {
             state: [next(), next(), next(), next()],

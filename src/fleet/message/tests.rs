@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record::Histogram;
+use crate::scenario::Scenario;
 
 /// Makes the histograms of requests that took so many microseconds.
 pub fn part(outcome: &str, response_us: &[u64]) -> Part {

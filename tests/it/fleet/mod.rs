@@ -126,7 +126,8 @@ impl Stage {
         let port = free_port();
         let store = folder.path().join("store");
         let config = format!(
-            "host: 127.0.0.1\nport: {port}\njetstream {{ store_dir: {store:?} }}\n{rules}\n"
+            "host: 127.0.0.1\nport: {port}\njetstream {{ store_dir: \"{}\" }}\n{rules}\n",
+            store.display()
         );
         fs::write(folder.path().join("nats.conf"), config).unwrap();
         let server = serve(folder.path(), "nats");

@@ -1,0 +1,92 @@
+//! Can a scenario be shared out to machines, and how?
+//!
+//! Only a schedule can: what one machine does with another's answer is not
+//! known in advance. Starts are dealt out so that each machine's are of the
+//! kind of the whole.
+
+use super::FleetError;
+use super::coverage::Schedule;
+use super::message::Dealing;
+use crate::load::arrival::Spacing;
+use crate::load::assertions::Mode;
+use crate::load::open::Model;
+use crate::scenario::open::RatePlan;
+use crate::scenario::{Plan, RunError, TargetPlan};
+
+/// Can a plan be shared out?
+pub(super) fn check(plan: &Plan) -> Result<(), FleetError> {
+    let wrong = |field, found: &str, expected| {
+        Err(FleetError::Scenario {
+            field,
+            found: found.to_owned(),
+            expected,
+        })
+    };
+    let Some(open) = plan.load.open.as_ref().filter(|_| plan.steps.is_empty()) else {
+        return wrong(
+            "load.closed",
+            "given",
+            "load.open: a schedule is what is shared out",
+        );
+    };
+    if matches!(open.rate, RatePlan::Closed { .. }) {
+        return wrong(
+            "load.closed",
+            "given",
+            "load.open: a schedule is what is shared out",
+        );
+    }
+    if open.signing == Mode::Preminted {
+        return wrong(
+            "signing.mode",
+            "preminted",
+            "mint or inline: nobody knows how long other machines take for it",
+        );
+    }
+    if matches!(plan.target, TargetPlan::Broker { .. }) {
+        return wrong(
+            "target.broker",
+            "given",
+            "target.url; `mintmark fleet local` starts a broker for agents on one machine",
+        );
+    }
+    Ok(())
+}
+
+/// Says how starts are dealt out: so that each agent's are what the whole is.
+pub(super) fn dealing_of(plan: &Plan) -> Dealing {
+    match &plan.load.open {
+        // A token is kept by one machine.
+        Some(open) if open.cache.is_some() => Dealing::BySubject,
+        Some(open) if open.arrival == Spacing::Poisson && is_drawn(&open.rate) => Dealing::ByLot,
+        _ => Dealing::InTurns,
+    }
+}
+
+fn is_drawn(rate: &RatePlan) -> bool {
+    matches!(rate, RatePlan::Pieces(_))
+}
+
+impl Schedule {
+    /// Returns the schedule of a plan.
+    ///
+    /// # Errors
+    ///
+    /// It has none, or a recorded one cannot be read.
+    pub fn of(plan: &Plan) -> Result<Self, FleetError> {
+        let open = plan.load.open.as_ref();
+        let engine = open.ok_or(RunError::Closed)?.engine(&plan.load)?;
+        let Model::Open(arrival) = engine.model else {
+            return Err(RunError::Closed.into());
+        };
+        Ok(Self {
+            arrival,
+            count: engine.count,
+            seed: open.map_or(1, |open| open.seed),
+            warm_up: engine.warm_up,
+            measure: engine.measure,
+            slice: engine.slice,
+            population: None,
+        })
+    }
+}
