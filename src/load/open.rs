@@ -150,13 +150,7 @@ pub fn run_open(
             running.push(thread);
         }
         drop((report, full, listening));
-        let mut tids = Vec::new();
-        for told in reports.iter().take(threads) {
-            tids.push(told?);
-        }
-        if tids.len() < threads {
-            return Err(OpenError::Panic);
-        }
+        let tids = all_ready(&reports, threads)?;
         let origin_ns = ready.origin_ns.max(now_ns() + as_ns(RUN_UP));
         let _ = signals.send(Signal::Start(origin_ns));
         let mut collector = Collector::new(threads, as_ns(plan.slice));
@@ -206,6 +200,21 @@ pub fn run_open(
         let put_off_ns = origin_ns - plan.begins_ns.unwrap_or(origin_ns);
         Ok(measured(plan, collector, &total, &watched, put_off_ns))
     })
+}
+
+/// Waits until every thread is ready, and returns their numbers.
+fn all_ready(
+    reports: &mpsc::Receiver<Result<i32, OpenError>>,
+    threads: usize,
+) -> Result<Vec<i32>, OpenError> {
+    let tids = reports
+        .iter()
+        .take(threads)
+        .collect::<Result<Vec<_>, _>>()?;
+    if tids.len() < threads {
+        return Err(OpenError::Panic);
+    }
+    Ok(tids)
 }
 
 /// Why a load could not run.
