@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::Caller;
 use super::counters::Live;
-use super::failures::Failures;
+use super::failures::logged;
 use super::observe::Told;
 use super::recorder::{Gathered, Recorder, as_ns};
 use crate::clock::{process_cpu, thread_cpu};
@@ -114,7 +114,7 @@ pub fn run_closed<C, E>(
     make: impl Fn(usize) -> Result<C, E> + Sync,
     OtherThreads { helpers, broker }: OtherThreads<'_>,
     stop: &AtomicBool,
-    mut tell: impl FnMut(Told<'_>),
+    tell: impl FnMut(Told<'_>),
 ) -> Result<Measured, LoadError>
 where
     C: Caller,
@@ -124,11 +124,7 @@ where
     let (signals, listening) = watch::channel(Signal::Wait);
     let (report, reports) = mpsc::channel();
     let (full, parts) = mpsc::channel();
-    let mut failures = Failures::default();
-    let mut tell = |told: Told<'_>| {
-        failures.hear(&told);
-        tell(told);
-    };
+    let mut tell = logged(tell);
     thread::scope(|scope| {
         // Owned in here: an early return drops it, at which every worker ends.
         let signals = signals;

@@ -15,7 +15,7 @@ const LOGGED: u64 = 5;
 
 /// Counts failures by class, for the log.
 #[derive(Debug, Default)]
-pub(super) struct Failures(BTreeMap<String, Class>);
+struct Failures(BTreeMap<String, Class>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Class {
@@ -23,9 +23,17 @@ struct Class {
     requests: u64,
 }
 
+/// Logs what fails of all that is told, and tells it to `tell`.
+pub(super) fn logged(mut tell: impl FnMut(Told<'_>)) -> impl FnMut(Told<'_>) {
+    let mut failures = Failures::default();
+    move |told| {
+        failures.hear(&told);
+        tell(told);
+    }
+}
+
 impl Failures {
-    /// Takes in what a load tells.
-    pub fn hear(&mut self, told: &Told<'_>) {
+    fn hear(&mut self, told: &Told<'_>) {
         let Told::Slice(slice) = told else {
             return;
         };

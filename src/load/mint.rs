@@ -96,6 +96,12 @@ impl Mint {
                                 thread::sleep(REST);
                             }
                         }
+                        // Its rings are closed; the thread stays until whoever
+                        // watches has read what it used.
+                        drop(tracks);
+                        while !is_over.load(Ordering::Relaxed) {
+                            thread::park();
+                        }
                     })
                     .map_err(MintError::Thread)?,
             );
@@ -117,6 +123,7 @@ impl Drop for Mint {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
+            thread.thread().unpark();
             // One that panicked has left its ring; requests failed and count.
             let _ = thread.join();
         }

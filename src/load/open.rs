@@ -20,7 +20,7 @@ use super::cached::Caching;
 use super::collect::Collector;
 use super::counters::Live;
 use super::crew::{LaneParts, LaneResult, Numbered, Shared, Signal};
-use super::failures::Failures;
+use super::failures::logged;
 use super::measured::measured;
 pub use super::measured::{account, merged};
 use super::mint::Mint;
@@ -97,13 +97,9 @@ pub fn run_open(
     population: &Arc<Population>,
     broker_tids: &[i32],
     stop: &AtomicBool,
-    mut tell: impl FnMut(Told<'_>),
+    tell: impl FnMut(Told<'_>),
 ) -> Result<OpenMeasured, OpenError> {
-    let mut failures = Failures::default();
-    let mut tell = |told: Told<'_>| {
-        failures.hear(&told);
-        tell(told);
-    };
+    let mut tell = logged(tell);
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let lanes = lanes_of(plan, threads);
     let caching = plan
@@ -170,11 +166,9 @@ pub fn run_open(
             stop,
         };
         let is_finished = thread::ScopedJoinHandle::is_finished;
-        let is_over = || {
-            live.iter()
-                .zip(&running)
-                .all(|(live, lane)| live.is_done() || is_finished(lane))
-        };
+        // One that is done waits; one that panicked has ended.
+        let lanes = || live.iter().zip(&running);
+        let is_over = || lanes().all(|(live, lane)| live.is_done() || is_finished(lane));
         let mut watched = watch.pass(&mut tell, &mut gather, is_over);
         let ended_ns = now_ns();
         // Those that were done wait for it; nothing else is due by then.

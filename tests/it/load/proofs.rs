@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mintmark::load::assertions::Mode;
 use mintmark::load::open::{Model, OpenPlan};
 use mintmark::load::verdict::judge;
 use mintmark::record::{Culprit, Packed, RunDocument, Stages, Validity};
@@ -196,18 +197,25 @@ fn the_verdict_of_a_run_does_not_change_its_figures() {
 fn a_load_that_ends_on_time_knows_what_its_threads_used() {
     // The kernel forgets a thread that has ended; figures of it were zero.
     let target = Target::new(Act::Write(ok()));
-    for model in [
-        None,
-        Some(Model::Closed {
-            think: Duration::ZERO,
-        }),
-    ] {
-        let mut plan = plan(2_000.0, Duration::from_millis(600));
-        plan.model = model.unwrap_or(plan.model);
-        let measured = run(&plan, &target.url());
+    let used = |plan: &OpenPlan| {
+        let measured = run(plan, &target.url());
         let cpu = measured.cpu;
         assert!(cpu.client_ns > 1_000_000, "{cpu:?}");
         assert!(cpu.client_ns <= cpu.process_ns, "{cpu:?}");
         assert!(measured.health.busy_share > 0.001, "{:?}", measured.health);
-    }
+        cpu.client_ns
+    };
+    let repeated = plan(2_000.0, Duration::from_millis(600));
+    let minted = OpenPlan {
+        signing: Mode::Mint,
+        ..repeated.clone()
+    };
+    // The threads that sign are counted as well, though they end first.
+    assert!(used(&minted) > used(&repeated));
+    used(&OpenPlan {
+        model: Model::Closed {
+            think: Duration::ZERO,
+        },
+        ..repeated
+    });
 }
