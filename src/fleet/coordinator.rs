@@ -275,7 +275,7 @@ impl Coordinator {
 
     /// Lays down what is to be run, after the keys that agents need for it.
     async fn lay_down(&self, spec: &Spec, given: &[Credential]) -> Result<(), FleetError> {
-        hand_out(&self.bus, &spec.run, &self.plan.recipients, given).await?;
+        hand_out(&self.bus, spec, &self.plan.recipients, given).await?;
         self.bus.put(&key::spec(&spec.run), spec).await?;
         Ok(())
     }

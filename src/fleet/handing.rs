@@ -1,7 +1,7 @@
 //! How do credentials get from the coordinator's machine to agents that have none?
 //!
 //! Only if the user asks for it and names the agents: what the scenario's files
-//! hold is sealed for each of them and for this run, and laid down before the
+//! hold is sealed for each of them and for this run alone, and laid down before the
 //! run is. An agent opens it into memory and never writes it. The sealed entries
 //! are purged as soon as all agents have joined or the run is given up.
 
@@ -10,13 +10,15 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
 
 use super::agent::wait_for;
 use super::bus::{Bus, PATIENCE};
 use super::identity::{Identity, IdentityError, Recipient};
-use super::message::{PROTOCOL, Sealed, Spec};
+use super::message::{PROTOCOL, Sealed, Spec, to_json};
 use super::{FleetError, key};
 use crate::credential::{Credential, pack, unpack};
+use crate::scenario::runner::hex_of;
 
 /// The most bytes of credentials: sealed and in base64 they fit into a message.
 const MOST_BYTES: usize = 700 << 10;
@@ -24,7 +26,7 @@ const MOST_BYTES: usize = 700 << 10;
 /// Seals credentials for each agent that the run names, and lays them down.
 pub(super) async fn hand_out(
     bus: &Bus,
-    run: &str,
+    spec: &Spec,
     recipients: &[Recipient],
     credentials: &[Credential],
 ) -> Result<(), FleetError> {
@@ -35,13 +37,13 @@ pub(super) async fn hand_out(
             most: MOST_BYTES,
         });
     }
-    let context = context(bus, run);
+    let context = context(bus, spec);
     for recipient in recipients {
         let sealed = Sealed {
             protocol: PROTOCOL,
             sealed: URL_SAFE_NO_PAD.encode(recipient.seal(&context, &packed)?),
         };
-        let key = key::sealed(run, &recipient.to_string());
+        let key = key::sealed(&spec.run, &recipient.to_string());
         bus.put(&key, &sealed).await?;
     }
     Ok(())
@@ -78,11 +80,13 @@ pub(super) async fn receive(
         .ok_or(FleetError::Withdrawn)?;
     let sealed = URL_SAFE_NO_PAD.decode(&sealed.sealed);
     let sealed = sealed.map_err(|_| IdentityError::Closed)?;
-    let packed = identity.open(&context(bus, &spec.run), &sealed)?;
+    let packed = identity.open(&context(bus, spec), &sealed)?;
     Ok(unpack(&packed)?)
 }
 
-/// Names a run among those of all fleets; a fleet's name has no slash.
-fn context(bus: &Bus, run: &str) -> String {
-    format!("{}/{run}", bus.fleet)
+/// Names a run among those of all fleets, with all that was laid down for it: keys
+/// do not open for a run whose endpoint was changed on the way.
+fn context(bus: &Bus, spec: &Spec) -> String {
+    let digest = hex_of(&Sha256::digest(to_json(spec)));
+    format!("{}/{}/{digest}", bus.fleet, spec.run)
 }

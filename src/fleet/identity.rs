@@ -135,12 +135,12 @@ impl Identity {
         self.recipient
     }
 
-    /// Opens what was sealed for this identity and this run.
+    /// Opens what was sealed for this identity in the same context.
     ///
     /// # Errors
     ///
     /// It is for another one, or was changed.
-    pub fn open(&self, run: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+    pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
         let closed = |_| IdentityError::Closed;
         let (key, rest) = sealed
             .split_at_checked(ENCAPSULATED)
@@ -151,7 +151,7 @@ impl Identity {
             &Deserializable::from_bytes(key).map_err(closed)?,
             PURPOSE,
             rest,
-            run.as_bytes(),
+            context.as_bytes(),
         )
         .map(Zeroizing::new)
         .map_err(closed)
@@ -211,19 +211,20 @@ impl Recipient {
         Ok(found)
     }
 
-    /// Seals something for this agent and a run alone.
+    /// Seals something for this agent, in a context that has to be named again
+    /// to open it.
     ///
     /// # Errors
     ///
     /// The key is none that anything can be sealed for.
-    pub fn seal(&self, run: &str, secret: &[u8]) -> Result<Vec<u8>, IdentityError> {
+    pub fn seal(&self, context: &str, secret: &[u8]) -> Result<Vec<u8>, IdentityError> {
         let closed = |_| IdentityError::Closed;
         let (key, sealed) = single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
             &OpModeS::Base,
             &Deserializable::from_bytes(&self.0).map_err(closed)?,
             PURPOSE,
             secret,
-            run.as_bytes(),
+            context.as_bytes(),
         )
         .map_err(closed)?;
         Ok([&key.to_bytes()[..], &sealed].concat())

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use mintmark::credential::AppConfig;
-use mintmark::fleet::message::{Sealed, Spec};
+use mintmark::fleet::bus::Bus;
+use mintmark::fleet::message::{Leader, Sealed, Spec};
 use mintmark::scenario::many::key_digest;
+use sha2::{Digest, Sha256};
 
 use super::strangers::leader_run;
 use super::{CONFIG, Process, Stage, fleet_of, is_whole, open_of};
@@ -34,17 +37,25 @@ fn move_the_app(stage: &Stage, scenario: &Path) -> (AppConfig, [PathBuf; 2]) {
     config.write(&files[0]).unwrap();
     fs::write(&files[1], passphrase.expose()).unwrap();
     let old = format!("config = \"{CONFIG}\"");
-    let new = format!("config = {:?}\npassphrase_file = {:?}", files[0], files[1]);
+    let [app, secret] = files.each_ref().map(|path| path.display());
+    let new = format!("config = \"{app}\"\npassphrase_file = \"{secret}\"");
     let toml = fs::read_to_string(scenario).unwrap();
     assert!(toml.contains(&old));
     fs::write(scenario, toml.replace(&old, &new)).unwrap();
     (whole, files)
 }
 
+/// Writes bytes in hexadecimal.
+fn hex_of(bytes: &[u8]) -> Vec<u8> {
+    let digit = |four: u8| b"0123456789abcdef"[usize::from(four)];
+    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
+    bytes.iter().flat_map(digits).collect()
+}
+
 /// Returns the forms in which a secret could lie somewhere.
 fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut forms = vec![secret.to_vec(), hex.to_uppercase().into(), hex.into()];
+    let hex = hex_of(secret);
+    let mut forms = vec![secret.to_vec(), hex.to_ascii_uppercase(), hex];
     for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
         // In base64 a text looks different by where it begins; its first and
         // last characters depend on what is beside it.
@@ -87,23 +98,8 @@ fn agents_without_any_file_sign_with_a_key_that_nothing_between_can_read() {
     let flags = ["--send-keys-to", list.to_str().unwrap()];
     let mut coordinator = stage.coordinator(&scenario, 2, &flags);
     let (runtime, bus) = stage.bus();
-    let (run, entry) = runtime.block_on(async {
-        loop {
-            if let Ok(Some(_)) = bus.get::<mintmark::fleet::message::Leader>("leader").await {
-                let run = leader_run(&bus).await;
-                if bus
-                    .get::<Spec>(&format!("{run}.spec"))
-                    .await
-                    .unwrap()
-                    .is_some()
-                {
-                    let entry = format!("{run}.sealed.{}", named[0].1);
-                    break (run, entry);
-                }
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    });
+    let (run, spec) = wait_for_run(&runtime, &bus);
+    let entry = format!("{run}.sealed.{}", named[0].1);
     // The agents are on this machine, and have to do without what it has.
     for file in &files {
         fs::remove_file(file).unwrap();
@@ -138,36 +134,46 @@ fn agents_without_any_file_sign_with_a_key_that_nothing_between_can_read() {
     }
     assert!(is_whole(&document), "{:?}", fleet_of(&document));
     assert_eq!(open_of(&document).accounts.scheduled, 300);
-    let credential = app.credential().unwrap();
-    let digest = key_digest(&credential).unwrap();
+    let digest = key_digest(&app.credential().unwrap()).unwrap();
     assert_eq!(document.key.spki_sha256, digest);
 
-    // Only the owner's identity opens the entry, and what the search below
-    // looks for is in it.
+    // Only the owner's identity opens the entry, and only for this run.
     let sealed = URL_SAFE_NO_PAD.decode(sealed.sealed).unwrap();
+    let digest = Sha256::digest(serde_json::to_vec(&spec).unwrap());
+    let digest = text(&hex_of(&digest));
     let open = |path: &Path, run: &str| {
         let identity = mintmark::fleet::identity::Identity::read(path).unwrap();
-        identity.open(&format!("mintmark/{run}"), &sealed)
+        identity.open(&format!("mintmark/{run}/{digest}"), &sealed)
     };
     let opened = open(&named[0].0, &run).unwrap();
     assert!(open(&named[1].0, &run).is_err());
     assert!(open(&named[0].0, "another").is_err());
+    nothing_is_found(stage.path(), &app, &opened);
+    // The search reaches the server's store.
+    let found = found_in(stage.path(), named[0].1.as_bytes(), &[&list]);
+    let store = stage.path().join("store");
+    assert!(
+        found.iter().any(|path| path.starts_with(&store)),
+        "{found:?}"
+    );
+}
+
+/// Looks for every secret of an app, which are all in `opened`, in each form.
+fn nothing_is_found(folder: &Path, app: &AppConfig, opened: &[u8]) {
     let pem = app.private_key.expose();
     let passphrase = app.passphrase.as_ref().unwrap().expose();
     for secret in [pem, passphrase, app.client_secret.expose()] {
-        assert!(memchr::memmem::find(&opened, secret.as_bytes()).is_some());
+        assert!(memchr::memmem::find(opened, secret.as_bytes()).is_some());
     }
-    let key = credential.key.open().unwrap();
+    let key = app.credential().unwrap().key.open().unwrap();
     let components = key.rsa_components().unwrap();
-    let body = pem.lines().nth(3).unwrap();
     let secrets = [
         components.private_exponent.as_bytes(),
         components.prime1.as_bytes(),
         passphrase.as_bytes(),
         app.client_secret.expose().as_bytes(),
-        body.as_bytes(),
+        pem.lines().nth(3).unwrap().as_bytes(),
     ];
-    let folder = stage.path();
     for secret in secrets {
         for form in forms(secret) {
             assert!(form.len() > 8);
@@ -175,11 +181,38 @@ fn agents_without_any_file_sign_with_a_key_that_nothing_between_can_read() {
             assert!(found.is_empty(), "{found:?}");
         }
     }
-    // The search reaches the server's store.
-    let found = found_in(folder, named[0].1.as_bytes(), &[&list]);
-    let store = folder.join("store");
-    assert!(
-        found.iter().any(|path| path.starts_with(&store)),
-        "{found:?}"
-    );
+}
+
+#[test]
+fn keys_do_not_open_for_a_run_whose_endpoint_was_changed_on_the_way() {
+    let Some(stage) = Stage::new() else { return };
+    let scenario = stage.scenario(100, "2s");
+    let (own, public) = identity(&stage, "identity-0");
+    let list = stage.path().join("agents.txt");
+    fs::write(&list, public).unwrap();
+    let flags = ["--send-keys-to", list.to_str().unwrap()];
+    let _coordinator = stage.coordinator(&scenario, 1, &flags);
+    let (runtime, bus) = stage.bus();
+    let (run, mut spec) = wait_for_run(&runtime, &bus);
+    spec.scenario.target.url = Some("http://127.0.0.1:9/oauth2/token".into());
+    let key = format!("{run}.spec");
+    runtime.block_on(bus.put(&key, &spec)).unwrap();
+    let mut agent = stage.agent("agent-0", &["--identity", own.to_str().unwrap()]);
+    assert_eq!(agent.end(), 3);
+    assert!(agent.said().contains("does not open"), "{}", agent.said());
+}
+
+/// Waits until a run is laid down.
+fn wait_for_run(runtime: &tokio::runtime::Runtime, bus: &Bus) -> (String, Spec) {
+    runtime.block_on(async {
+        loop {
+            if let Ok(Some(_)) = bus.get::<Leader>("leader").await {
+                let run = leader_run(bus).await;
+                if let Some((spec, _)) = bus.get(&format!("{run}.spec")).await.unwrap() {
+                    return (run, spec);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
 }
