@@ -220,6 +220,20 @@ pub fn read_clocks() -> Reading {
     }
 }
 
+/// Tells agents what this machine's clocks show, whenever one asks.
+pub(super) async fn answer_for_the_clock(bus: Bus, run: String) {
+    // A subscription outlives a reconnection; one that cannot be made is made
+    // again.
+    loop {
+        if let Ok(mut questions) = bus.listen("clock", &run).await {
+            while let Some(question) = questions.next().await {
+                bus.answer(&question, &read_clocks()).await;
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// Takes a place in the run.
 async fn join(
     bus: &Bus,

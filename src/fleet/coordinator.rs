@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::runtime::Runtime;
 
-use super::agent::read_clocks;
+use super::agent::answer_for_the_clock;
 use super::bus::{Access, Bus};
 use super::coverage::{Ended, Outcome, Schedule, settle};
 use super::gathering::Watching;
@@ -447,19 +447,5 @@ impl Coordinator {
         self.bus.tell("hint", run, &Hint::default()).await;
         tell(Event::Begins(LEAD_TIME));
         Ok(begin)
-    }
-}
-
-/// Tells agents what this machine's clocks show, whenever one asks.
-async fn answer_for_the_clock(bus: Bus, run: String) {
-    // A subscription outlives a reconnection; one that cannot be made is made
-    // again.
-    loop {
-        if let Ok(mut questions) = bus.listen("clock", &run).await {
-            while let Some(question) = questions.next().await {
-                bus.answer(&question, &read_clocks()).await;
-            }
-        }
-        tokio::time::sleep(LOOK).await;
     }
 }
