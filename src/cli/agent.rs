@@ -1,18 +1,23 @@
 //! `mintmark agent`: this machine as one of a fleet.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use clap::Args;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::access_flags::{AccessFlags, NoNats};
 use super::{Exit, Failure, stop};
 use crate::fleet::agent::{AgentPlan, Step, take_part};
+use crate::fleet::identity::Identity;
 use crate::units::Span;
 
 /// Joins a fleet and makes its share of a load.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     mintmark agent --nats nats://10.0.0.5:4222 --creds agent.creds\n  \
-    mintmark agent --nats nats://10.0.0.5:4222 --again\n\n\
+    mintmark agent --nats nats://10.0.0.5:4222 --again\n  \
+    mintmark agent --new-identity ~/.config/mintmark-agent\n\n\
     Exit codes: 0 the run has a result, 2 usage, 3 the agent could not take part or the\n\
     coordinator came to no result.")]
 pub(super) struct Flags {
@@ -31,6 +36,14 @@ pub(super) struct Flags {
     #[arg(long, value_name = "SPAN", default_value = "10m")]
     keep_for: Span,
 
+    /// The file by which this agent gets keys that a coordinator sends.
+    #[arg(long, value_name = "FILE", env = "MINTMARK_IDENTITY")]
+    identity: Option<PathBuf>,
+
+    /// Make such a file, print the public key for the coordinator's list, and end.
+    #[arg(long, value_name = "FILE", conflicts_with = "identity")]
+    new_identity: Option<PathBuf>,
+
     /// Wait for the next run after each.
     #[arg(long)]
     again: bool,
@@ -44,13 +57,21 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
     if flags.with_parent {
         set_parent_process_death_signal(Some(Signal::KILL)).map_err(Failure::failed)?;
     }
+    if let Some(path) = &flags.new_identity {
+        let made = Identity::create(path).map_err(Failure::failed)?;
+        println!("{}", made.recipient());
+        return Ok(Exit::Success);
+    }
     let access = flags
         .access
         .access()
         .ok_or_else(|| Failure::usage(NoNats))?;
+    let identity = flags.identity.as_deref().map(Identity::read);
+    let identity = identity.transpose().map_err(Failure::usage)?;
     let plan = AgentPlan {
         access,
         slot: flags.slot,
+        identity: identity.map(Arc::new),
         patience: flags.join_timeout.0,
         keep_for: flags.keep_for.0,
     };

@@ -13,6 +13,7 @@ use super::run::{exit_of, keep};
 use super::{Exit, Failure, stop};
 use crate::error::Chain;
 use crate::fleet::coordinator::{Coordinator, Event, FleetPlan, Led, Weights};
+use crate::fleet::identity::Recipient;
 use crate::fleet::local::LocalServer;
 use crate::record::Folder;
 use crate::scenario::many::{Gathered, Hosted, ManyWatch};
@@ -58,6 +59,10 @@ struct RunFlags {
     /// Forget a run that was left without a result.
     #[arg(long)]
     discard: bool,
+
+    /// Send the keys, sealed for the agents whose public keys the file lists.
+    #[arg(long, value_name = "FILE")]
+    send_keys_to: Option<PathBuf>,
 
     #[command(flatten)]
     leading: LeadingFlags,
@@ -153,6 +158,7 @@ impl LeadingFlags {
             most_bytes: i64::from(self.room) << 20,
             replicas: self.replicas.into(),
             discards,
+            recipients: Vec::new(),
         }
     }
 }
@@ -174,11 +180,16 @@ fn run_fleet(flags: &RunFlags, log: LogFlags) -> Result<Exit, Failure> {
         .access()
         .ok_or_else(|| Failure::usage(NoNats))?;
     let (scenario, plan) = read(&flags.scenario)?;
+    let recipients = flags.send_keys_to.as_deref().map(Recipient::read_all);
+    let recipients = recipients.transpose().map_err(Failure::usage)?;
     let folder = folder(&flags.leading.results, &plan.name)?;
     let patience = flags.join_timeout.0;
-    let fleet = flags
-        .leading
-        .plan(access, flags.agents, patience, flags.discard);
+    let fleet = FleetPlan {
+        recipients: recipients.unwrap_or_default(),
+        ..flags
+            .leading
+            .plan(access, flags.agents, patience, flags.discard)
+    };
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let coordinator = Coordinator::connect(fleet).map_err(Failure::failed)?;
     let watch = ManyWatch::start();

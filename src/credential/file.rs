@@ -49,7 +49,7 @@ pub enum FileError {
 }
 
 /// Reads a whole file; adds a warning if others can read it, too.
-pub(super) fn read(
+pub(crate) fn read(
     path: &Path,
     warnings: &mut Vec<Warning>,
 ) -> Result<Zeroizing<Vec<u8>>, FileError> {
@@ -90,7 +90,7 @@ pub(super) fn read(
 ///
 /// The bytes go to a new file in the same folder, reach the disk, and are
 /// moved into place.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_and_rename(path, bytes).map_err(|source| FileError::Write {
         path: path.to_owned(),
         source,

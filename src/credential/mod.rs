@@ -19,6 +19,7 @@ mod dek;
 mod derivation;
 mod file;
 mod members;
+mod packing;
 mod passphrase;
 mod pbes2;
 mod pem;
@@ -35,6 +36,9 @@ pub use self::cipher::Cipher;
 pub use self::container::{Container, ContainerError, Encoding, Encryption, Scheme, Structure};
 pub use self::derivation::{Derivation, MAX_PBKDF2_ROUNDS, MAX_SCRYPT_BYTES, MAX_SCRYPT_WORK, Prf};
 pub use self::file::{FileError, MAX_FILE_BYTES};
+#[cfg(feature = "fleet")]
+pub(crate) use self::file::{read as read_file, write as write_file};
+pub use self::packing::{PackingError, pack, unpack};
 pub use self::passphrase::{PassphraseError, PassphraseSource};
 pub use self::seal::{Sealing, plain, seal};
 pub use self::sealed::SealedKey;

@@ -59,6 +59,16 @@ impl SealedKey {
         container::open(&self.bytes, self.passphrase.as_ref())
     }
 
+    /// Returns the container as it stands in the file.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns what opens it.
+    pub(super) fn passphrase(&self) -> Option<&Secret> {
+        self.passphrase.as_ref()
+    }
+
     /// Is a passphrase needed?
     #[must_use]
     pub fn is_encrypted(&self) -> bool {

@@ -18,10 +18,11 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::bus::{Access, Bus};
 use super::clock_offset::{ClockOffset, Reading, Sample};
 use super::coverage::Schedule;
+use super::identity::Identity;
 use super::message::{
     Beat, Begin, Card, Dealing, Leader, PROTOCOL, Refusal, Sender, Slice, Spec, State, Totals,
 };
-use super::preparing::{Ready, check, prepare};
+use super::preparing::{Ready, prepare};
 use super::reporter::{FromLoad, Reporter};
 use super::{FleetError, draw_name, host_name, key};
 use crate::assertion::jti;
@@ -48,6 +49,8 @@ pub struct AgentPlan {
     pub access: Access,
     /// The only place that it takes; the first free one if not given.
     pub slot: Option<usize>,
+    /// By which it gets credentials that are sent, if it has one.
+    pub identity: Option<Arc<Identity>>,
     /// How long it waits for a run, and for a run's beginning.
     pub patience: Duration,
     /// How long it keeps what it measured after the end.
@@ -97,11 +100,7 @@ async fn life(
     let spec = wait_for_run(&bus, plan, stop).await?;
     tell(Step::Preparing(spec.run.clone()));
     let incarnation = draw_name();
-    let ready = match check(&spec) {
-        Ok(()) => prepare(&spec, stop).await,
-        Err(error) => Err(error),
-    };
-    let ready = match ready {
+    let ready = match prepare(&bus, plan.identity.as_deref(), &spec, stop).await {
         Ok(ready) => ready,
         Err(error) => {
             let refusal = Refusal {
@@ -136,7 +135,7 @@ async fn life(
 }
 
 /// Looks for a key until it is there.
-async fn wait_for<T: DeserializeOwned>(
+pub(super) async fn wait_for<T: DeserializeOwned>(
     bus: &Bus,
     key: &str,
     until: Instant,
@@ -218,6 +217,20 @@ pub fn read_clocks() -> Reading {
     Reading {
         monotonic_ns: now_ns(),
         wall_ns: wall_ns(),
+    }
+}
+
+/// Tells agents what this machine's clocks show, whenever one asks.
+pub(super) async fn answer_for_the_clock(bus: Bus, run: String) {
+    // A subscription outlives a reconnection; one that cannot be made is made
+    // again.
+    loop {
+        if let Ok(mut questions) = bus.listen("clock", &run).await {
+            while let Some(question) = questions.next().await {
+                bus.answer(&question, &read_clocks()).await;
+            }
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -171,6 +171,17 @@ impl Bus {
         put.map_err(|source| self.failed("write the key", key, source))
     }
 
+    /// Removes a key with its value.
+    ///
+    /// # Errors
+    ///
+    /// The server does not acknowledge it.
+    pub async fn purge(&self, key: &str) -> Result<(), BusError> {
+        let store = self.store().await?;
+        let purged = store.purge(key).await;
+        purged.map_err(|source| self.failed("remove the key", key, source))
+    }
+
     /// Writes a key that must not exist; says whether it did not.
     ///
     /// # Errors

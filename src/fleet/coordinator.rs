@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::runtime::Runtime;
 
-use super::agent::read_clocks;
+use super::agent::answer_for_the_clock;
 use super::bus::{Access, Bus};
 use super::coverage::{Ended, Outcome, Schedule, settle};
 use super::gathering::Watching;
+use super::handing::{hand_out, withdraw};
+use super::identity::Recipient;
 use super::lead::{Lead, give_up_lead, renew, take_lead};
 use super::ledger::Ledger;
 use super::message::{Begin, Card, Done, FileDigest, Hint, PROTOCOL, Refusal, Spec};
@@ -22,9 +24,10 @@ use super::preparing::digest_of;
 use super::roster::{Progress, Roster};
 use super::sharing::{check, dealing_of};
 use super::{FleetError, as_ns, key};
+use crate::credential::Credential;
 use crate::load::pacer::now_ns;
 use crate::record::KeyFacts;
-use crate::scenario::many::shared_files;
+use crate::scenario::many::{credentials, key_digest, shared_files};
 use crate::scenario::{Plan, Scenario};
 
 /// The time between the agreement on a beginning and the beginning. Agents
@@ -53,6 +56,8 @@ pub struct FleetPlan {
     pub replicas: usize,
     /// Forget a run that was left without a result.
     pub discards: bool,
+    /// Who gets the credentials, sealed; nobody if each agent reads its own.
+    pub recipients: Vec<Recipient>,
 }
 
 /// How large the shares of agents are.
@@ -167,6 +172,11 @@ impl Coordinator {
     ) -> Result<Led, FleetError> {
         let plan = scenario.plan()?;
         check(&plan)?;
+        let given = match &self.plan.recipients[..] {
+            [] => Vec::new(),
+            _ => credentials(&plan)?,
+        };
+        let key_sha256 = given.first().map(key_digest).transpose()?;
         self.runtime.block_on(async {
             let (leader, revision) = take_lead(&self.bus, &self.plan, run, false).await?;
             self.bus.forget_frames().await?;
@@ -184,13 +194,25 @@ impl Coordinator {
                         Ok(FileDigest { path, sha256 })
                     })
                     .collect::<Result<_, FleetError>>()?,
+                recipients: self
+                    .plan
+                    .recipients
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
             };
-            self.bus.put(&key::spec(run), &spec).await?;
+            let laid = self.lay_down(&spec, &given).await;
+            drop(given);
+            if laid.is_err() {
+                withdraw(&self.bus, run, &spec.recipients).await;
+                laid?;
+            }
             let lead = Lead {
                 spec,
                 begin: None,
                 leader,
                 revision,
+                key_sha256,
             };
             self.to_the_end(lead, &plan, stop, tell).await
         })
@@ -225,6 +247,8 @@ impl Coordinator {
                 begin: begin.map(|(begin, _)| begin),
                 leader,
                 revision,
+                // The files may be another machine's; agents are compared.
+                key_sha256: None,
             };
             self.to_the_end(lead, &plan, stop, tell).await
         })
@@ -247,6 +271,13 @@ impl Coordinator {
             self.bus.put(&key::done(run), &done).await?;
             give_up_lead(&self.bus, run).await
         })
+    }
+
+    /// Lays down what is to be run, after the keys that agents need for it.
+    async fn lay_down(&self, spec: &Spec, given: &[Credential]) -> Result<(), FleetError> {
+        hand_out(&self.bus, spec, &self.plan.recipients, given).await?;
+        self.bus.put(&key::spec(&spec.run), spec).await?;
+        Ok(())
     }
 
     async fn to_the_end(
@@ -275,7 +306,9 @@ impl Coordinator {
         tell: &mut dyn FnMut(Event),
     ) -> Result<Led, FleetError> {
         let mut roster = Roster::new(lead.spec.agents, self.plan.lost_after);
-        let refused = self.gather(lead, &mut roster, stop, tell).await?;
+        let refused = self.gather(lead, &mut roster, stop, tell).await;
+        withdraw(&self.bus, &lead.spec.run, &lead.spec.recipients).await;
+        let refused = refused?;
         let begin = match &lead.begin {
             Some(begin) => begin.clone(),
             None => self.agree(lead, &roster, plan, tell).await?,
@@ -345,6 +378,7 @@ impl Coordinator {
                 if is_free
                     && let Some((card, _)) = self.bus.get::<Card>(&key::card(&run, slot)).await?
                 {
+                    lead.check(slot, &card)?;
                     let host = card.host.clone();
                     roster.admit(slot, card);
                     let joined = roster.joined();
@@ -413,19 +447,5 @@ impl Coordinator {
         self.bus.tell("hint", run, &Hint::default()).await;
         tell(Event::Begins(LEAD_TIME));
         Ok(begin)
-    }
-}
-
-/// Tells agents what this machine's clocks show, whenever one asks.
-async fn answer_for_the_clock(bus: Bus, run: String) {
-    // A subscription outlives a reconnection; one that cannot be made is made
-    // again.
-    loop {
-        if let Ok(mut questions) = bus.listen("clock", &run).await {
-            while let Some(question) = questions.next().await {
-                bus.answer(&question, &read_clocks()).await;
-            }
-        }
-        tokio::time::sleep(LOOK).await;
     }
 }

@@ -13,6 +13,12 @@ pub fn spec(run: &str) -> String {
     format!("{run}.spec")
 }
 
+/// The credentials for an agent, by its public key.
+#[must_use]
+pub fn sealed(run: &str, recipient: &str) -> String {
+    format!("{run}.sealed.{recipient}")
+}
+
 /// What an agent is.
 #[must_use]
 pub fn card(run: &str, slot: usize) -> String {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::bus::Bus;
 use super::coordinator::FleetPlan;
-use super::message::{Begin, Leader, PROTOCOL, Spec};
+use super::handing::withdraw;
+use super::message::{Begin, Card, Leader, PROTOCOL, Spec};
 use super::{FleetError, draw_name, host_name, key};
 
 /// How long a leader's beat may stay the same before it counts as dead.
@@ -23,6 +24,28 @@ pub(super) struct Lead {
     pub begin: Option<Begin>,
     pub leader: Leader,
     pub revision: u64,
+    /// The public half of the key that was sent, by its SHA-256.
+    pub key_sha256: Option<String>,
+}
+
+impl Lead {
+    /// Can an agent take part that wrote this card?
+    pub fn check(&self, slot: usize, card: &Card) -> Result<(), FleetError> {
+        let host = card.host.clone();
+        if card.version != self.spec.version {
+            return Err(FleetError::OtherVersion {
+                slot,
+                host,
+                theirs: card.version.clone(),
+                own: self.spec.version.clone(),
+            });
+        }
+        let sent = self.key_sha256.as_ref();
+        if sent.is_some_and(|sent| *sent != card.key.spki_sha256) {
+            return Err(FleetError::OtherKey { slot, host });
+        }
+        Ok(())
+    }
 }
 
 /// Says that a run is over.
@@ -81,7 +104,11 @@ pub(super) async fn take_lead(
             if resumes {
                 leader.run.clone_from(&before.run);
                 leader.takeovers = before.takeovers + 1;
-            } else if !plan.discards {
+            } else if plan.discards {
+                if let Ok(Some((spec, _))) = bus.get::<Spec>(&key::spec(&before.run)).await {
+                    withdraw(bus, &before.run, &spec.recipients).await;
+                }
+            } else {
                 return Err(FleetError::Unfinished { run: before.run });
             }
             revision

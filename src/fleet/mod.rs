@@ -14,6 +14,7 @@
 //! | [`clock_offset`] | how far apart clocks are |
 //! | [`spool`], [`ledger`], [`timeline`] | what an agent keeps, and what the coordinator counts |
 //! | [`bus`], `access`, `frames` | how it travels over NATS, how servers are reached and streams read |
+//! | [`identity`], `handing` | who gets credentials that are sent, and how |
 //! | `sharing` | what can be shared out |
 //! | [`agent`], `preparing`, [`reporter`], `lookout` | what an agent does, tells and hears |
 //! | [`coordinator`], `lead`, `gathering`, [`roster`] | what the coordinator does, and who takes part |
@@ -31,6 +32,8 @@ pub mod coverage;
 mod finding;
 mod frames;
 mod gathering;
+mod handing;
+pub mod identity;
 mod key;
 mod lead;
 pub mod ledger;
@@ -48,6 +51,8 @@ mod whole;
 use std::time::Duration;
 
 use self::bus::BusError;
+use self::identity::IdentityError;
+use crate::credential::PackingError;
 use crate::record::histogram::EncodingError;
 use crate::scenario::runner::hex_of;
 use crate::scenario::{RunError, ScenarioError};
@@ -100,6 +105,57 @@ pub enum FleetError {
         theirs: String,
         /// The own.
         own: String,
+    },
+    /// An agent that joined is another version.
+    #[error(
+        "agent {slot}, on {host}, is mintmark {theirs}, this is {own}; expected the same version \
+         on all machines"
+    )]
+    OtherVersion {
+        /// Its place.
+        slot: usize,
+        /// Its machine.
+        host: String,
+        /// Its version.
+        theirs: String,
+        /// The own.
+        own: String,
+    },
+    /// An identity cannot be used, or what was sealed not be opened.
+    #[error("credentials cannot be sent or received")]
+    Identity(#[from] IdentityError),
+    /// What was sealed is no credentials.
+    #[error("the credentials that were received cannot be used")]
+    Packed(#[from] PackingError),
+    /// The run sends keys, and not to this agent.
+    #[error(
+        "the run sends its keys to {named} named agents, and this is none of them; expected \
+         --identity with a file whose public key the coordinator's list has"
+    )]
+    NotNamed {
+        /// How many are named.
+        named: usize,
+    },
+    /// What was sealed is gone.
+    #[error(
+        "the keys that were sent were withdrawn; expected the agent before all places are taken"
+    )]
+    Withdrawn,
+    /// The credentials are too large to send.
+    #[error("the credentials have {bytes} bytes, expected at most {most} to send")]
+    TooLarge {
+        /// Their bytes.
+        bytes: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// An agent signs with another key than the one that was sent.
+    #[error("agent {slot}, on {host}, signs with another key than the one that was sent")]
+    OtherKey {
+        /// Its place.
+        slot: usize,
+        /// Its machine.
+        host: String,
     },
     /// No run was there to join.
     #[error("no run of the fleet {fleet:?} waited for agents within {waited:?}")]

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::FleetError;
+use super::bus::Bus;
+use super::handing::receive;
+use super::identity::Identity;
 use super::message::{PROTOCOL, Spec};
 use crate::load::calibrate::calibrate;
 use crate::load::population::Population;
@@ -24,7 +27,7 @@ use crate::signer::Job;
 const SIGNING: Duration = Duration::from_millis(100);
 
 /// Does this machine fit the run?
-pub(super) fn check(spec: &Spec) -> Result<(), FleetError> {
+fn check(spec: &Spec) -> Result<(), FleetError> {
     let own = env!("CARGO_PKG_VERSION");
     if spec.version != own || spec.protocol != PROTOCOL {
         return Err(FleetError::Version {
@@ -60,12 +63,20 @@ pub(super) struct Ready {
     pub signs_per_s: f64,
 }
 
-/// Opens the keys and measures the machine, on a thread that may block.
-pub(super) async fn prepare(spec: &Spec, stop: &Arc<AtomicBool>) -> Result<Ready, FleetError> {
+/// Checks whether the machine fits, takes what is sent to it, and then opens the
+/// keys and measures the machine on a thread that may block.
+pub(super) async fn prepare(
+    bus: &Bus,
+    identity: Option<&Identity>,
+    spec: &Spec,
+    stop: &Arc<AtomicBool>,
+) -> Result<Ready, FleetError> {
+    check(spec)?;
+    let given = receive(bus, identity, spec, stop).await?;
     let (scenario, stop) = (spec.scenario.clone(), Arc::clone(stop));
     tokio::task::spawn_blocking(move || {
         let plan = scenario.plan()?;
-        let prepared = Prepared::set(&plan, &mut |_| ())?;
+        let prepared = Prepared::set_with(&plan, &given, &mut |_| ())?;
         let budget = plan.load.open.as_ref().map(|open| open.calibrate.0);
         let calibration = match budget.filter(|budget| !budget.is_zero()) {
             Some(budget) => {

@@ -11,9 +11,10 @@ use std::time::Instant;
 use super::open_step::{record, remarks};
 use super::plan::{CredentialPlan, Plan, TargetPlan};
 use super::run_error::RunError;
-use super::runner::{Event, conditions};
+use super::runner::{Event, conditions, hex_of};
 use super::stage::Stage;
 use super::{AppShare, Credentials, Scenario, Target};
+use crate::credential::Credential;
 use crate::credential::generate::{self, RsaBits};
 use crate::load::open::OpenMeasured;
 use crate::record::document::SCHEMA_VERSION;
@@ -125,6 +126,28 @@ pub fn shared_files(scenario: &Scenario) -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// Reads the credentials that a plan names by files, for machines that have no
+/// such files; the first one's app is the first.
+///
+/// # Errors
+///
+/// A file cannot be read, or its key not opened.
+pub fn credentials(plan: &Plan) -> Result<Vec<Credential>, RunError> {
+    super::stage::credentials(plan)
+}
+
+/// Returns the SHA-256 of the public half of a credential's key, in
+/// hexadecimal; empty if the key does not tell.
+///
+/// # Errors
+///
+/// The key cannot be opened.
+pub fn key_digest(credential: &Credential) -> Result<String, RunError> {
+    let key = credential.key.open()?;
+    let public = key.public_key();
+    Ok(public.map_or_else(String::new, |key| hex_of(&key.fingerprint())))
 }
 
 /// A run of many machines under way: when it began, and under what conditions

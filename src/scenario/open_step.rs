@@ -13,6 +13,7 @@ use super::run_error::RunError;
 use super::runner::{Event, key_facts};
 use super::stage::Stage;
 use crate::bench::BenchRecord;
+use crate::credential::Credential;
 use crate::load::calibrate::calibrate;
 use crate::load::open::{OpenMeasured, OpenPlan, run_open};
 use crate::load::population::Population;
@@ -45,7 +46,21 @@ impl Prepared {
     ///
     /// As [`super::run()`]; or the plan is of the closed model.
     pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) -> Result<Self, RunError> {
-        let stage = Stage::set(plan, tell)?;
+        Self::set_with(plan, &[], tell)
+    }
+
+    /// Sets the stage with credentials that were handed over, in the order of
+    /// the plan's, in place of its files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::set`].
+    pub fn set_with(
+        plan: &Plan,
+        given: &[Credential],
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, RunError> {
+        let stage = Stage::set_with(plan, given, tell)?;
         let open = plan.load.open.as_ref().ok_or(RunError::Closed)?;
         let engine = stage.engine(open.engine(&plan.load)?);
         let (population, signed_by) = stage.population(plan, None)?;

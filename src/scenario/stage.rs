@@ -50,8 +50,18 @@ pub(super) struct Other {
 
 impl Stage {
     pub fn set(plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) -> Result<Self, RunError> {
+        Self::set_with(plan, &[], tell)
+    }
+
+    /// Sets the stage with credentials that are here already, in the order of
+    /// the plan's; files are read for those beyond.
+    pub fn set_with(
+        plan: &Plan,
+        given: &[Credential],
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, RunError> {
         let profile = Profile::find(&plan.profile)?;
-        let (credential, mut others, warnings) = apps(plan, tell)?;
+        let (credential, mut others, warnings) = apps(plan, given, tell)?;
         let key = Arc::new(credential.key.open()?);
         let (broker, url, subjects) = match &plan.target {
             TargetPlan::Url { url, users } => {
@@ -168,6 +178,7 @@ impl Stage {
 /// as these are known without a broker.
 fn apps(
     plan: &Plan,
+    given: &[Credential],
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<(Credential, Vec<Other>, Vec<CredentialWarning>), RunError> {
     let mut others = Vec::new();
@@ -192,11 +203,15 @@ fn apps(
             path,
             passphrase_env,
             passphrase_file,
-        } => read(path, passphrase_env.as_ref(), passphrase_file.as_ref())?,
+        } => match given.first() {
+            Some(given) => (given.clone(), Vec::new()),
+            None => read(path, passphrase_env.as_ref(), passphrase_file.as_ref())?,
+        },
         CredentialPlan::Several(shares) => {
             let mut apps = Vec::new();
             let mut warnings = Vec::new();
-            for share in shares {
+            apps.extend_from_slice(given);
+            for share in shares.iter().skip(given.len()) {
                 let (env, file) = (
                     share.passphrase_env.as_ref(),
                     share.passphrase_file.as_ref(),
@@ -220,6 +235,13 @@ fn apps(
         }
     };
     Ok((first, others, warnings))
+}
+
+/// Reads the credentials that a plan names by files, the first one's app first.
+pub(super) fn credentials(plan: &Plan) -> Result<Vec<Credential>, RunError> {
+    let (first, others, _) = apps(plan, &[], &mut |_| ())?;
+    let others = others.into_iter().map(|other| other.credential);
+    Ok(std::iter::once(first).chain(others).collect())
 }
 
 /// Reads an app's configuration file.

@@ -23,6 +23,19 @@ pub struct Spec {
     /// Files that the scenario names and that have to be the same everywhere,
     /// by the SHA-256 of their contents.
     pub files: Vec<FileDigest>,
+    /// The public keys of agents that get the credentials sealed, in base64url;
+    /// empty if each reads its own.
+    pub recipients: Vec<String>,
+}
+
+/// Credentials that one agent alone can open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sealed {
+    /// [`super::PROTOCOL`].
+    pub protocol: u32,
+    /// The encapsulated key and what is sealed with it, in base64url.
+    pub sealed: String,
 }
 
 /// A file that has to be the same on all machines.

@@ -77,6 +77,7 @@ fn control_is_read_as_it_was_written() {
             path: "starts.txt".into(),
             sha256: "00".repeat(32),
         }],
+        recipients: vec!["A".repeat(43)],
     };
     assert_eq!(of_json::<Spec>(&to_json(&spec)).unwrap(), spec);
     let begin = Begin {

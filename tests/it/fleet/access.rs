@@ -213,7 +213,7 @@ fn an_nkey_opens_the_door() {
 }
 
 /// Writes bytes and their CRC-16 (XMODEM) in base32 (RFC 4648 §6).
-fn base32(bytes: &[u8]) -> String {
+pub(super) fn base32(bytes: &[u8]) -> String {
     let crc = bytes.iter().fold(0_u16, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
             (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 }

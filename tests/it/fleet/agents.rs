@@ -122,7 +122,7 @@ fn a_wall_clock_that_is_minutes_off_moves_no_start_and_is_named() {
 }
 
 #[test]
-fn an_agent_of_another_version_or_with_another_key_stays_away() {
+fn an_agent_with_another_file_stays_away() {
     let Some(stage) = Stage::new() else { return };
     let scenario = stage.scenario(100, "2s");
     // A file that has to be the same everywhere is another one for the agent:

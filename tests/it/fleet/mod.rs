@@ -7,10 +7,13 @@ mod access;
 mod agents;
 mod clusters;
 mod coordinators;
+mod keys;
 mod merging;
 mod networks;
+mod operators;
 mod servers;
 mod strangers;
+mod versions;
 
 use std::fs;
 use std::net::TcpListener;

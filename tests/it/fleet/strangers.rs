@@ -35,7 +35,7 @@ fn messages_that_are_delivered_twice_count_once() {
     assert_eq!(open_of(&document).accounts.scheduled, 800);
 }
 
-async fn leader_run(bus: &mintmark::fleet::bus::Bus) -> String {
+pub(super) async fn leader_run(bus: &mintmark::fleet::bus::Bus) -> String {
     let leader = bus.get::<mintmark::fleet::message::Leader>("leader").await;
     leader.unwrap().unwrap().0.run
 }
