@@ -79,7 +79,8 @@ for one in yaml.safe_load_all(open(sys.argv[1])):
             (folder / name).write_text(text.replace("/etc/nats-tls", str(folder)).replace("/var/lib/nats", str(folder)))
 PY
     for config in server cluster; do
-      SERVER_NAME=nats-0 AGENT_PASSWORD=a COORDINATOR_PASSWORD=b "$nats" -t -c "$work/$config.conf"
+      SERVER_NAME=nats-0 AGENT_PASSWORD=a COORDINATOR_PASSWORD=b OPERATOR_PASSWORD=c \
+        "$nats" -t -c "$work/$config.conf"
     done
   fi
   echo "$name: valid for Kubernetes ${versions// /, }"

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::access_flags::{AccessFlags, NoNats};
+use super::fleet_control::{self, RateFlags, SteerFlags};
 use super::log::LogFlags;
 use super::run::{exit_of, keep};
 use super::{Exit, Failure, stop};
@@ -24,7 +25,9 @@ use crate::units::{Grouped, Shown, Span};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     mintmark fleet local 4 scenarios/open.toml\n  \
-    mintmark fleet run steady.toml --agents 8 --nats nats://10.0.0.5:4222\n\n\
+    mintmark fleet run steady.toml --agents 8 --nats nats://10.0.0.5:4222\n  \
+    mintmark fleet rate 0.5 --nats nats://10.0.0.5:4222\n  \
+    mintmark fleet pause --nats nats://10.0.0.5:4222\n\n\
     Exit codes: 0 done, 1 the objective was missed, 2 usage, 3 the run failed or was stopped,\n\
     4 the result is invalid: more than 1 % of the starts were lost, or the load measured itself.")]
 pub(super) struct Flags {
@@ -38,6 +41,14 @@ enum Verb {
     Run(RunFlags),
     /// Takes over a run whose coordinator has died, and reports.
     Resume(ResumeFlags),
+    /// Lets no more starts be due, until the run goes on.
+    Pause(SteerFlags),
+    /// Goes on at the scenario's own rate.
+    Continue(SteerFlags),
+    /// Goes on at a multiple of the scenario's own rate.
+    Rate(RateFlags),
+    /// Ends a run; its coordinator reports what was measured.
+    Stop(SteerFlags),
     /// Starts a server, agents and a coordinator on this machine alone.
     Local(LocalFlags),
 }
@@ -134,6 +145,10 @@ pub(super) fn run(flags: &Flags, log: LogFlags) -> Result<Exit, Failure> {
     match &flags.verb {
         Verb::Run(flags) => run_fleet(flags, log),
         Verb::Resume(flags) => resume(flags, log),
+        Verb::Pause(flags) => fleet_control::pause(flags, log),
+        Verb::Continue(flags) => fleet_control::go_on(flags, log),
+        Verb::Rate(flags) => fleet_control::rate(flags, log),
+        Verb::Stop(flags) => fleet_control::stop(flags, log),
         Verb::Local(flags) => local(flags, log),
     }
 }
@@ -296,7 +311,8 @@ fn gathered(
     stop: &Arc<AtomicBool>,
     broker: Option<std::collections::BTreeMap<String, u64>>,
 ) -> Gathered {
-    let was_stopped = stop.load(std::sync::atomic::Ordering::Relaxed);
+    let was_stopped =
+        stop.load(std::sync::atomic::Ordering::Relaxed) || led.outcome.measured.was_stopped;
     Gathered {
         measured: led.outcome.measured,
         soundness: led.outcome.soundness,
@@ -341,6 +357,7 @@ fn words_of(event: Event) -> String {
         }
         Event::Refused(why) => format!("an agent stays away, on {why}"),
         Event::Begins(within) => format!("begins in {}", Shown(within)),
+        Event::Changed(change) => format!("the load {change}"),
         Event::Lost(slot) => format!("agent {slot} is silent, and lost unless it returns"),
         Event::Returned(slot) => format!("agent {slot} is back"),
         Event::Ended(slot) => format!("agent {slot} has told all"),

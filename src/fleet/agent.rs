@@ -23,12 +23,13 @@ use super::message::{
     Beat, Begin, Card, Dealing, Leader, PROTOCOL, Refusal, Sender, Slice, Spec, State, Totals,
 };
 use super::preparing::{Ready, prepare};
-use super::reporter::{FromLoad, Reporter};
+use super::reporter::{FromLoad, Reins, Reporter};
 use super::{FleetError, draw_name, host_name, key};
 use crate::assertion::jti;
 use crate::error::Chain;
 use crate::load::observe::Told;
 use crate::load::open::{OpenMeasured, OpenPlan, run_open};
+use crate::load::pace::Pace;
 use crate::load::pacer::{now_ns, wall_ns};
 use crate::load::population::Population;
 use crate::load::share::{Dealt, Share, part_of};
@@ -124,8 +125,13 @@ async fn life(
     let begin = wait_for_beginning(&bus, plan, &of, stop).await?;
     tell(Step::Running);
     let (to_reporter, from_load) = unbounded_channel();
-    let load = load_thread(&spec, ready, slot, &begin, &clock, stop, to_reporter)?;
-    let reporter = Reporter::start(&bus, of, Arc::clone(stop), plan.keep_for).await?;
+    let reins = Reins {
+        stop: Arc::clone(stop),
+        pace: Arc::new(Pace::default()),
+        begins_ns: clock.own_ns(begin.at_ns),
+    };
+    let load = load_thread(&spec, ready, slot, &begin, reins.clone(), to_reporter)?;
+    let reporter = Reporter::start(&bus, of, reins, plan.keep_for).await?;
     let told = reporter.report(from_load).await;
     stop.store(true, Ordering::Relaxed);
     load.join().map_err(|_| FleetError::Panic)?;
@@ -351,8 +357,7 @@ fn load_thread(
     ready: Ready,
     slot: usize,
     begin: &Begin,
-    clock: &ClockOffset,
-    stop: &Arc<AtomicBool>,
+    reins: Reins,
     tell: UnboundedSender<FromLoad>,
 ) -> Result<thread::JoinHandle<()>, FleetError> {
     let population = Arc::clone(&ready.prepared.population);
@@ -364,13 +369,13 @@ fn load_thread(
     let engine = OpenPlan {
         share: share_of(begin, slot, schedule.seed, schedule.population.as_ref())
             .expect("the population is there"),
-        begins_ns: Some(clock.own_ns(begin.at_ns)),
+        begins_ns: Some(reins.begins_ns),
+        pace: Some(Arc::clone(&reins.pace)),
         threads: ready.prepared.engine.threads.min(connections),
         connections,
         ..ready.prepared.engine.clone()
     };
     let begin = begin.clone();
-    let stop = Arc::clone(stop);
     thread::Builder::new()
         .name("agent-load".into())
         .spawn(move || {
@@ -379,7 +384,7 @@ fn load_thread(
                 ready.prepared.url(),
                 &population,
                 &[],
-                &stop,
+                &reins.stop,
                 |told| {
                     // Without its reporter the agent has ended.
                     let _ = tell.send(match told {
@@ -391,8 +396,10 @@ fn load_thread(
             let ended = match measured {
                 Ok(measured) => Ok(Totals {
                     planned: (begin.dealt == Dealing::BySubject)
-                        .then(|| schedule.planned(&begin))
+                        .then(|| schedule.planned(&begin, &reins.pace.changes()))
                         .flatten(),
+                    heard_late_ns: reins.pace.late_ns(),
+                    changes_heard: reins.pace.changes().len(),
                     ..totals(measured, ready.calibration)
                 }),
                 Err(error) => Err(Chain(&error).to_string()),
@@ -421,6 +428,8 @@ fn totals(measured: OpenMeasured, calibration: Option<Calibration>) -> Totals {
         cpu: measured.cpu,
         began_late_ns: measured.began_late_ns,
         was_stopped: measured.was_stopped,
+        heard_late_ns: 0,
+        changes_heard: 0,
         planned: None,
     }
 }

@@ -56,6 +56,12 @@ impl ClockOffset {
         })
     }
 
+    /// Returns the other's monotonic time of an own instant.
+    #[must_use]
+    pub fn other_ns(&self, own_ns: u64) -> u64 {
+        own_ns.saturating_add_signed(self.monotonic_ns)
+    }
+
     /// Returns the own monotonic time of an instant of the other's.
     #[must_use]
     pub fn own_ns(&self, other_ns: u64) -> u64 {
@@ -114,6 +120,7 @@ mod tests {
             prop_assert_eq!(found.bound_ns, shortest.div_ceil(2));
             let other = (origin + 5).saturating_add_signed(ahead);
             prop_assert!(found.own_ns(other).abs_diff(origin + 5) <= found.bound_ns);
+            prop_assert_eq!(found.other_ns(found.own_ns(other)), other);
         }
     }
 

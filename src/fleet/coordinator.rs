@@ -26,7 +26,7 @@ use super::sharing::{check, dealing_of};
 use super::{FleetError, as_ns, key};
 use crate::credential::Credential;
 use crate::load::pacer::now_ns;
-use crate::record::KeyFacts;
+use crate::record::{KeyFacts, RateChange};
 use crate::scenario::many::{credentials, key_digest, shared_files};
 use crate::scenario::{Plan, Scenario};
 
@@ -88,6 +88,8 @@ pub enum Event {
     Begins(Duration),
     /// The run goes on.
     Progress(Live),
+    /// The rate was changed.
+    Changed(RateChange),
     /// An agent has fallen silent.
     Lost(usize),
     /// An agent that had fallen silent is back.
@@ -333,7 +335,7 @@ impl Coordinator {
             ledger: &mut ledger,
             planned: plan.load.warm_up.0 + plan.load.measure.0 + plan.load.drain.0,
         };
-        watching.count(stop, tell).await?;
+        let control = watching.count(stop, tell).await?;
         let first = roster.places().iter().flatten().next();
         let (key, signed_by) = first
             .map(|place| (place.card.key.clone(), place.card.signed_by.clone()))
@@ -343,6 +345,7 @@ impl Coordinator {
             &Ended {
                 schedule: &schedule,
                 begin: &begin,
+                changes: &control.changes,
                 roster: &roster,
                 takeovers: lead.leader.takeovers,
                 refused,

@@ -19,10 +19,11 @@ use super::roster::Roster;
 use super::whole::whole;
 use crate::load::arrival::Arrival;
 use crate::load::open::OpenMeasured;
+use crate::load::pace::{Pace, Warp};
 use crate::load::population::Population;
 use crate::load::verdict::judge;
 use crate::record::fleet::{AgentEnd, AgentRecord, Coverage, DeltaFacts};
-use crate::record::{Calibration, Culprit, FleetRecord, Soundness, Validity};
+use crate::record::{Calibration, Culprit, FleetRecord, RateChange, Soundness, Validity};
 
 /// A schedule as the coordinator knows it.
 pub struct Schedule {
@@ -43,24 +44,45 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Counts the starts of the measured phase that are each agent's; `None`
-    /// if that takes a population that is not here.
+    /// Counts the starts that are due in the measured phase and each agent's,
+    /// when the rate was changed as given; `None` if that takes a population
+    /// that is not here.
     #[must_use]
-    pub fn planned(&self, begin: &Begin) -> Option<Vec<u64>> {
+    pub fn planned(&self, begin: &Begin, changes: &[RateChange]) -> Option<Vec<u64>> {
         let mut planned = vec![0; begin.weights.len()];
         let share = share_of(begin, 0, self.seed, self.population.as_ref())?;
+        for index in self.measured(changes) {
+            planned[share.owner(index)] += 1;
+        }
+        Some(planned)
+    }
+
+    /// Iterates over the numbers of the starts that are due in the measured
+    /// phase.
+    fn measured(&self, changes: &[RateChange]) -> impl Iterator<Item = u64> {
         let warm_up_ns = as_ns(self.warm_up);
         let end_ns = warm_up_ns + as_ns(self.measure);
         let mut starts = self.arrival.starts(0, 1);
         if let Some(count) = self.count {
             starts = starts.limited(self.warm_up, count);
         }
-        for start in starts.take_while(|start| start.due_ns < end_ns) {
-            if start.due_ns >= warm_up_ns {
-                planned[share.owner(start.index)] += 1;
-            }
+        let pace = (!changes.is_empty()).then(|| Arc::new(Pace::of(changes.to_vec())));
+        let mut warp = Warp::of(pace);
+        starts
+            .map(move |start| (start.index, warp.due_ns(start.due_ns)))
+            .take_while(move |(_, due_ns)| *due_ns < end_ns)
+            .filter(move |(_, due_ns)| *due_ns >= warm_up_ns)
+            .map(|(index, _)| index)
+    }
+
+    /// Counts the starts that changes of the rate left out of the measured
+    /// phase.
+    fn not_due(&self, changes: &[RateChange]) -> u64 {
+        if changes.is_empty() {
+            return 0;
         }
-        Some(planned)
+        let whole = self.measured(&[]).count() as u64;
+        whole.saturating_sub(self.measured(changes).count() as u64)
     }
 }
 
@@ -82,6 +104,8 @@ pub struct Ended<'a> {
     pub schedule: &'a Schedule,
     /// How starts were dealt out.
     pub begin: &'a Begin,
+    /// How the rate was changed meanwhile.
+    pub changes: &'a [RateChange],
     /// Who took part.
     pub roster: &'a Roster,
     /// How often a coordinator took the run over.
@@ -101,7 +125,7 @@ pub fn settle(ledger: Ledger, ended: &Ended<'_>) -> Outcome {
     let told = || totals.iter().flatten().find_map(|one| one.planned.clone());
     let planned = ended
         .schedule
-        .planned(ended.begin)
+        .planned(ended.begin, ended.changes)
         .or_else(told)
         .unwrap_or_else(|| vec![0; ended.begin.weights.len()]);
     let mut fleet = record(&ledger, ended, &planned);
@@ -147,7 +171,10 @@ fn record(ledger: &Ledger, ended: &Ended<'_>, planned: &[u64]) -> FleetRecord {
         .div_ceil(ended.schedule.slice.as_nanos().max(1));
     let slices = u64::try_from(slices).unwrap_or(u64::MAX);
     let weights: f64 = ended.begin.weights.iter().sum();
-    let mut coverage = Coverage::default();
+    let mut coverage = Coverage {
+        not_due: ended.schedule.not_due(ended.changes),
+        ..Coverage::default()
+    };
     let mut agents = Vec::new();
     for ((number, slot), planned) in ledger.slots().iter().enumerate().zip(planned) {
         coverage.planned += planned;
@@ -182,6 +209,7 @@ fn record(ledger: &Ledger, ended: &Ended<'_>, planned: &[u64]) -> FleetRecord {
             clock_offset_ns: place.card.wall_offset_ns,
             clock_bound_ns: place.card.clock_bound_ns,
             began_late_ns: totals.map(|totals| totals.began_late_ns),
+            heard_late_ns: totals.map_or(0, |totals| heard_late(totals, ended.changes)),
             end,
             why: slot.end.as_ref().and_then(|end| end.failed.clone()),
             planned: *planned,
@@ -208,6 +236,7 @@ fn record(ledger: &Ledger, ended: &Ended<'_>, planned: &[u64]) -> FleetRecord {
         }
         .to_owned(),
         coverage,
+        changes: ended.changes.to_vec(),
         start_skew_ns: skew,
         clock_bound_ns: agents
             .iter()
@@ -219,6 +248,16 @@ fn record(ledger: &Ledger, ended: &Ended<'_>, planned: &[u64]) -> FleetRecord {
         agents,
         refused: ended.refused.clone(),
     }
+}
+
+/// Returns how late an agent heard of a change, at most; one that it did not
+/// hear of counts until the agent's end.
+fn heard_late(totals: &Totals, changes: &[RateChange]) -> u64 {
+    let ended_ns = totals.phases.warm_up_ns + totals.phases.measured_ns;
+    let unheard = changes
+        .get(totals.changes_heard)
+        .map_or(0, |change| ended_ns.saturating_sub(change.from_ns));
+    totals.heard_late_ns.max(unheard)
 }
 
 /// What all machines together can do: the weakest's ceiling times their

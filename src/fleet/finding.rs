@@ -129,6 +129,17 @@ fn of_agent(agent: &AgentRecord, who: &str, was_lost: bool) -> Vec<Finding> {
             "it may have stood still, and what was due meanwhile was sent late; see its lags",
         ));
     }
+    if agent.heard_late_ns > 0 {
+        findings.push(finding(
+            Validity::Suspect,
+            "fleet-control",
+            format!(
+                "{who} heard of a change of rate {} too late",
+                Shown(Duration::from_nanos(agent.heard_late_ns))
+            ),
+            "until then it sent at the former rate; see whether its network was cut",
+        ));
+    }
     if agent.validity == Some(Validity::Invalid) {
         findings.push(finding(
             Validity::Suspect,

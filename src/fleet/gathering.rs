@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::FleetError;
 use super::bus::{Bus, Frames};
+use super::control::{amend, hint};
 use super::coordinator::{Event, Live};
 use super::key;
 use super::lead::{Lead, renew};
@@ -62,15 +63,17 @@ struct Seen {
     answered: u64,
     is_answering: bool,
     trouble: Option<String>,
+    control: Control,
 }
 
 impl Watching<'_> {
-    /// Counts until each agent has ended or is lost.
+    /// Counts until each agent has ended or is lost; returns what they had to
+    /// heed meanwhile.
     pub async fn count(
         mut self,
         stop: &AtomicBool,
         tell: &mut dyn FnMut(Event),
-    ) -> Result<(), FleetError> {
+    ) -> Result<Control, FleetError> {
         let run = self.lead.spec.run.clone();
         let mut beats = self.bus.listen("beat", &run).await?;
         let mut direct = self.bus.listen("direct", &run).await?;
@@ -85,6 +88,7 @@ impl Watching<'_> {
             answered: 0,
             is_answering: true,
             trouble: None,
+            control: Control::default(),
         };
         let mut give_up = Instant::now() + self.planned + LAST_WORDS;
         let mut is_stopping = false;
@@ -109,8 +113,9 @@ impl Watching<'_> {
             ticked = Instant::now();
             self.fetch(&mut seen, tell).await;
             self.compare(&mut seen, tell);
-            if stop.load(Ordering::Relaxed) && !is_stopping {
-                is_stopping = self.stop_agents(&run).await;
+            let is_wanted = stop.load(Ordering::Relaxed) || seen.control.stops;
+            if is_wanted && !is_stopping {
+                is_stopping = self.stop_agents(&run, &seen.control).await;
                 give_up = give_up.min(Instant::now() + STOPPING);
             }
             if seen.looked.elapsed() >= SECOND {
@@ -121,12 +126,14 @@ impl Watching<'_> {
                 .clone()
                 .all(|slot| seen.ended.contains(&slot) || self.roster.is_lost(slot))
             {
-                return Ok(());
+                break;
             }
             if Instant::now() >= give_up {
-                return Ok(());
+                break;
             }
         }
+        self.heed(&mut seen, tell).await;
+        Ok(seen.control)
     }
 
     /// Takes the frames that have come.
@@ -165,18 +172,36 @@ impl Watching<'_> {
         }
     }
 
-    async fn stop_agents(&self, run: &str) -> bool {
-        let control = Control {
+    async fn stop_agents(&self, run: &str, known: &Control) -> bool {
+        let written = amend(self.bus, run, |control| {
+            control.stops = true;
+            Ok(())
+        })
+        .await;
+        let is_written = written.is_ok();
+        let control = written.unwrap_or_else(|_| Control {
             protocol: PROTOCOL,
             stops: true,
-        };
-        let is_written = self.bus.put(&key::control(run), &control).await.is_ok();
-        let hint = Hint {
-            stops: true,
-            ..Hint::default()
-        };
-        self.bus.tell("hint", run, &hint).await;
+            ..known.clone()
+        });
+        hint(self.bus, run, control).await;
         is_written
+    }
+
+    /// Reads what others have laid down for the agents to heed.
+    async fn heed(&self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+        let key = key::control(&self.lead.spec.run);
+        let Ok(Some((control, _))) = self.bus.get::<Control>(&key).await else {
+            return;
+        };
+        // A store that was lost knows less.
+        let known = seen.control.changes.len();
+        if let Some(new) = control.changes.get(known..) {
+            for change in new {
+                tell(Event::Changed(*change));
+            }
+            seen.control = control;
+        }
     }
 
     /// Renews the lead, asks for what is missing, and tells where things
@@ -188,8 +213,9 @@ impl Watching<'_> {
     ) -> Result<(), FleetError> {
         renew(self.bus, self.lead).await?;
         if self.lead.revision == 0 {
-            self.lay_down_again().await;
+            self.lay_down_again(&seen.control).await;
         }
+        self.heed(seen, tell).await;
         if seen.asked.elapsed() >= ASK_AGAIN {
             seen.asked = Instant::now();
             self.ask_again().await;
@@ -241,7 +267,7 @@ impl Watching<'_> {
     }
 
     /// Lays everything down again at a server that has lost its store.
-    async fn lay_down_again(&mut self) {
+    async fn lay_down_again(&mut self, control: &Control) {
         let run = &self.lead.spec.run;
         if self.bus.prepare_again().await.is_err()
             || self
@@ -254,6 +280,9 @@ impl Watching<'_> {
         }
         if let Some(begin) = &self.lead.begin {
             let _ = self.bus.put(&key::begin(run), begin).await;
+        }
+        if *control != Control::default() {
+            let _ = self.bus.create(&key::control(run), control).await;
         }
         for (slot, place) in self.roster.places().iter().enumerate() {
             if let Some(place) = place {

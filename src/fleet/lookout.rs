@@ -18,9 +18,22 @@ use super::FleetError;
 use super::bus::Bus;
 use super::key;
 use super::message::{Beat, Control, Done, Hint, Leader, Sender, State, Want, of_json};
+use crate::load::pace::Pace;
+use crate::load::pacer::now_ns;
 
 /// How often an agent shows that it is alive, and looks up what has changed.
 const BEAT: Duration = Duration::from_millis(500);
+
+/// By what a load is held while it runs.
+#[derive(Clone)]
+pub struct Reins {
+    /// Is set when the coordinator wants an end.
+    pub stop: Arc<AtomicBool>,
+    /// The changes of the rate.
+    pub pace: Arc<Pace>,
+    /// When the schedule begins, on this machine's monotonic clock.
+    pub begins_ns: u64,
+}
 
 /// What was heard so far, and what is said of oneself.
 pub(super) struct Heard {
@@ -30,8 +43,7 @@ pub(super) struct Heard {
     pub wanted: Mutex<Vec<Want>>,
     is_done: AtomicBool,
     other_run: Mutex<Option<String>>,
-    /// Is set when the coordinator wants an end.
-    stop: Arc<AtomicBool>,
+    reins: Reins,
     of: Sender,
 }
 
@@ -43,7 +55,7 @@ pub(super) struct Lookout {
 
 impl Lookout {
     /// Starts to listen and to show that the agent is alive.
-    pub async fn start(bus: &Bus, of: Sender, stop: Arc<AtomicBool>) -> Result<Self, FleetError> {
+    pub async fn start(bus: &Bus, of: Sender, reins: Reins) -> Result<Self, FleetError> {
         let hints = bus.listen("hint", &of.run).await?;
         let beat = Beat {
             run: of.run.clone(),
@@ -60,7 +72,7 @@ impl Lookout {
             wanted: Mutex::default(),
             is_done: AtomicBool::new(false),
             other_run: Mutex::default(),
-            stop,
+            reins,
             of,
         });
         let tasks = vec![
@@ -98,7 +110,15 @@ impl Heard {
     }
 
     fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.reins.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn heed(&self, control: &Control) {
+        let since = now_ns().saturating_sub(self.reins.begins_ns);
+        self.reins.pace.hear(&control.changes, since);
+        if control.stops {
+            self.stop();
+        }
     }
 }
 
@@ -125,10 +145,8 @@ async fn look_up(bus: Bus, heard: Arc<Heard>) {
     let mut answered = 0;
     loop {
         ticks.tick().await;
-        if let Ok(Some((control, _))) = bus.get::<Control>(&key::control(run)).await
-            && control.stops
-        {
-            heard.stop();
+        if let Ok(Some((control, _))) = bus.get::<Control>(&key::control(run)).await {
+            heard.heed(&control);
         }
         if let Ok(Some((leader, _))) = bus.get::<Leader>(key::LEADER).await
             && leader.run != *run
@@ -157,8 +175,8 @@ async fn listen(mut hints: Subscriber, heard: Arc<Heard>) {
         let Ok(hint) = of_json::<Hint>(&hint.payload) else {
             continue;
         };
-        if hint.stops {
-            heard.stop();
+        if let Some(control) = &hint.control {
+            heard.heed(control);
         }
         if hint.is_done {
             heard.is_done.store(true, Ordering::Relaxed);

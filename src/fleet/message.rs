@@ -137,6 +137,11 @@ pub struct Totals {
     pub soundness: Soundness,
     /// Was it stopped before its time?
     pub was_stopped: bool,
+    /// How long after it should have taken effect it heard of a change of rate,
+    /// at most, in nanoseconds.
+    pub heard_late_ns: u64,
+    /// The changes of rate that it heard of.
+    pub changes_heard: usize,
     /// Starts of the measured phase by agent, where only agents can know them:
     /// where they are dealt out by subject.
     pub planned: Option<Vec<u64>>,

@@ -18,6 +18,7 @@
 //! | `sharing` | what can be shared out |
 //! | [`agent`], `preparing`, [`reporter`], `lookout` | what an agent does, tells and hears |
 //! | [`coordinator`], `lead`, `gathering`, [`roster`] | what the coordinator does, and who takes part |
+//! | [`control`] | how a run is paused, changed in rate or stopped |
 //! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
 //!
 //! [`local`] starts all of it on one machine; otherwise processes are started by
@@ -27,6 +28,7 @@ mod access;
 pub mod agent;
 pub mod bus;
 pub mod clock_offset;
+pub mod control;
 pub mod coordinator;
 pub mod coverage;
 mod finding;
@@ -238,6 +240,30 @@ pub enum FleetError {
     NothingToResume {
         /// The fleet.
         fleet: String,
+    },
+    /// There is no run to steer.
+    #[error("the fleet {fleet:?} is at no run, expected one that has begun")]
+    NothingRuns {
+        /// The fleet.
+        fleet: String,
+    },
+    /// The run to steer still waits for its agents.
+    #[error("the run {run} has not begun, expected its agents to send first")]
+    NotBegun {
+        /// The run.
+        run: String,
+    },
+    /// The run to steer is over before anything could change.
+    #[error("the measured phase of the run {run} ends before its rate can be changed")]
+    Ending {
+        /// The run.
+        run: String,
+    },
+    /// Others steer the run at the same time.
+    #[error("others change the run {run} at the same time, expected one at a time")]
+    Contended {
+        /// The run.
+        run: String,
     },
     /// Too few agents came.
     #[error(

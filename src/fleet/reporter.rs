@@ -7,8 +7,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -17,6 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::interval;
 
 use super::bus::Bus;
+pub use super::lookout::Reins;
 use super::lookout::{Heard, Lookout};
 use super::message::{End, Sender, Slice, State, Told, Totals};
 use super::spool::{Message, Spool};
@@ -56,7 +55,7 @@ pub struct Reporter {
 type Publishing = Pin<Box<dyn Future<Output = (u64, u64)> + Send>>;
 
 impl Reporter {
-    /// Makes a reporter. The load's `stop` is set when the coordinator wants
+    /// Makes a reporter. The load is held by `reins` as the coordinator wants
     /// it; what was measured is kept for `keep_for` after the end.
     ///
     /// # Errors
@@ -65,13 +64,13 @@ impl Reporter {
     pub async fn start(
         bus: &Bus,
         of: Sender,
-        stop: Arc<AtomicBool>,
+        reins: Reins,
         keep_for: Duration,
     ) -> Result<Self, FleetError> {
         Ok(Self {
             bus: bus.clone(),
             spool: Spool::new(of.clone(), MOST_GATHERED),
-            lookout: Lookout::start(bus, of.clone(), stop).await?,
+            lookout: Lookout::start(bus, of.clone(), reins).await?,
             keep_for,
             of,
         })

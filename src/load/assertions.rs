@@ -48,6 +48,9 @@ pub(super) struct Made {
     pub text: Bytes,
     /// The time for signing, in nanoseconds.
     pub signing_ns: u64,
+    /// The time of the start that it is dated for, unless it serves more of
+    /// them.
+    pub due_ns: Option<u64>,
     /// The key, which has to be held until the endpoint has answered.
     pub key: Option<Arc<SigningKey>>,
 }
@@ -91,6 +94,7 @@ impl Source {
                         index: start.index,
                         text: text.clone(),
                         signing_ns: 0,
+                        due_ns: None,
                         key: None,
                     });
                 }
@@ -130,6 +134,7 @@ impl Made {
             index,
             text: Bytes::new(),
             signing_ns: 0,
+            due_ns: None,
             key: None,
         }
     }

@@ -20,6 +20,7 @@ use super::counters::Live;
 use super::lane::{Lane, Queue, Work};
 use super::open::OpenError;
 use super::open_plan::{Model, OpenPlan};
+use super::pace::Warp;
 use super::pacer::{Pacer, now_ns};
 use super::population::Population;
 use super::recorder::as_ns;
@@ -136,7 +137,7 @@ impl LaneParts {
                 drop_after: plan.drop_after,
                 think,
                 retries: plan.retries,
-                queue: Queue::new(work, ends_ns).into(),
+                queue: Queue::new(work, ends_ns, Warp::of(plan.pace.clone())).into(),
                 source: Turn::new(self.source),
                 again: again.into(),
                 tally: self.tally.into(),

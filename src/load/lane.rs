@@ -18,6 +18,7 @@ use super::arrival::{Start, Starts};
 use super::assertions::Source;
 use super::cached::Caching;
 use super::counters::Live;
+use super::pace::Warp;
 use super::pacer::{Pacer, now_ns};
 use super::population::Population;
 use super::retry::{Retries, Tried};
@@ -31,6 +32,10 @@ use crate::record::Outcome;
 /// cannot reach. Half a hundred connections then notice its return within a
 /// millisecond, and a dead endpoint is not measured for how fast it refuses.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest sleep of a thread whose rate may be changed, in nanoseconds: a
+/// sixth of the time by which changes are told ahead.
+const LONGEST_SLEEP: u64 = 50_000_000;
 
 /// One thread's share of a load.
 pub(super) struct Lane {
@@ -54,6 +59,13 @@ pub(super) struct Queue {
     work: Work,
     /// Nothing that is due at this time or later is begun.
     ends_ns: u64,
+    /// Has that time passed?
+    has_ended: bool,
+    /// When starts are due that the schedule has at another time.
+    warp: Warp,
+    /// When the last one was due: times never go back, even if a change was
+    /// heard of late.
+    last_due_ns: u64,
     ready: VecDeque<Job>,
     idle: VecDeque<Rc<Seat>>,
     /// Requests that rest before another attempt.
@@ -91,10 +103,13 @@ struct Seat {
 }
 
 impl Queue {
-    pub fn new(work: Work, ends_ns: u64) -> Self {
+    pub fn new(work: Work, ends_ns: u64, warp: Warp) -> Self {
         Self {
             work,
             ends_ns,
+            has_ended: false,
+            warp,
+            last_due_ns: 0,
             ready: VecDeque::new(),
             idle: VecDeque::new(),
             resting: 0,
@@ -123,14 +138,40 @@ impl Queue {
     }
 
     /// Returns when the next start is due, in nanoseconds from the beginning.
+    ///
+    /// As long as the rate may be changed, a start that would be due after the
+    /// end may yet be due before it: the end is what comes next then.
     fn next_due(&mut self) -> Option<u64> {
-        match &mut self.work {
-            Work::Scheduled(starts) => starts
-                .peek()
-                .map(|start| start.due_ns)
-                .filter(|due| *due < self.ends_ns),
-            Work::Closed { .. } => None,
+        let Work::Scheduled(starts) = &mut self.work else {
+            return None;
+        };
+        if self.has_ended {
+            return None;
         }
+        let due = self.warp.due_ns(starts.peek()?.due_ns);
+        if self.warp.may_change() {
+            return Some(due.min(self.ends_ns));
+        }
+        Some(due).filter(|due| *due < self.ends_ns)
+    }
+
+    /// Takes the next start if it is due `since` the beginning.
+    fn take_due(&mut self, since: u64) -> Option<Start> {
+        let Work::Scheduled(starts) = &mut self.work else {
+            return None;
+        };
+        let (warp, ends_ns) = (&mut self.warp, self.ends_ns);
+        let mut due_ns = 0;
+        let start = starts.next_if(|start| {
+            due_ns = warp.due_ns(start.due_ns).max(self.last_due_ns);
+            due_ns <= since && due_ns < ends_ns
+        });
+        let Some(start) = start else {
+            self.has_ended |= since >= ends_ns;
+            return None;
+        };
+        self.last_due_ns = due_ns;
+        Some(Start { due_ns, ..start })
     }
 
     pub fn wake_idle(&mut self) {
@@ -153,14 +194,7 @@ impl Lane {
     pub fn release(&self, now: u64) {
         let since = now.saturating_sub(self.origin_ns);
         let mut queue = self.queue.borrow_mut();
-        let queue = &mut *queue;
-        let Work::Scheduled(starts) = &mut queue.work else {
-            return;
-        };
-        let ends_ns = queue.ends_ns;
-        while let Some(start) =
-            starts.next_if(|start| start.due_ns <= since && start.due_ns < ends_ns)
-        {
+        while let Some(start) = queue.take_due(since) {
             self.tally.borrow_mut().schedule(start.due_ns);
             self.live.is_due();
             let job = Job {
@@ -168,13 +202,7 @@ impl Lane {
                 observed_ns: now,
                 tried: None,
             };
-            match queue.idle.pop_front() {
-                Some(seat) => {
-                    seat.job.set(Some(job));
-                    seat.wake();
-                }
-                None => queue.ready.push_back(job),
-            }
+            queue.give(job);
         }
     }
 
@@ -193,8 +221,12 @@ impl Lane {
                 }
                 return Ok(());
             };
-            let at = self.origin_ns + due;
-            if at > now_ns() {
+            let mut at = self.origin_ns + due;
+            let now = now_ns();
+            if self.queue.borrow().warp.may_change() {
+                at = at.min(now + LONGEST_SLEEP);
+            }
+            if at > now {
                 pacer.wait_until(at).await?;
             } else {
                 // Behind the schedule: let the connections work as well.
@@ -210,6 +242,7 @@ impl Lane {
         let mut queue = self.queue.borrow_mut();
         let since = at_ns.saturating_sub(self.origin_ns);
         queue.ends_ns = queue.ends_ns.min(since);
+        queue.has_ended = true;
         queue.wake_idle();
     }
 

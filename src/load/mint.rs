@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use super::arrival::{Start, Starts};
 use super::assertions::{Made, Source};
 use super::cached::CachePlan;
+use super::pace::{NEVER, Warp};
 use super::population::Population;
 use super::ring::Ring;
 use super::writer::{Input, Writer, sign};
@@ -51,6 +52,7 @@ impl Mint {
         threads: usize,
         depth: usize,
         cache: Option<CachePlan>,
+        warp: &Warp,
     ) -> Result<(Self, Vec<Source>), MintError> {
         let threads = threads.max(1);
         let depth = (depth / threads).max(2);
@@ -63,6 +65,7 @@ impl Mint {
             for (lane, starts) in lanes.iter().enumerate() {
                 let (ring, out) = channel(depth);
                 rings[lane].push(Ring::new(out));
+                let mut warp = warp.clone();
                 tracks.push(Track {
                     // A call that finds a token needs no assertion.
                     starts: Box::new(
@@ -72,7 +75,8 @@ impl Mint {
                             .step_by(threads)
                             .filter(move |start| {
                                 cache.is_none_or(|cache| cache.forgets(start.index))
-                            }),
+                            })
+                            .map(move |start| dated(start, &mut warp)),
                     ),
                     ring,
                     is_done: false,
@@ -127,6 +131,15 @@ impl Drop for Mint {
             // One that panicked has left its ring; requests failed and count.
             let _ = thread.join();
         }
+    }
+}
+
+/// Returns a start with the time for which its assertion is dated. Nobody knows
+/// when a pause ends: what it holds back keeps its time.
+fn dated(start: Start, warp: &mut Warp) -> Start {
+    match warp.due_ns(start.due_ns) {
+        NEVER => start,
+        due_ns => Start { due_ns, ..start },
     }
 }
 

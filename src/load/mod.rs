@@ -40,6 +40,7 @@ pub mod objective;
 pub mod observe;
 pub mod open;
 mod open_plan;
+pub mod pace;
 pub mod pacer;
 pub mod population;
 mod prepare;

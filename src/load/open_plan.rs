@@ -1,10 +1,12 @@
 //! What can be said about a load of the open engine before it runs?
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::arrival::Arrival;
 use super::assertions::Mode;
 use super::cached::CachePlan;
+use super::pace::Pace;
 use super::retry::Retries;
 use super::share::Share;
 use super::transport::{Kind, Limits, Proxy, Tls};
@@ -31,6 +33,8 @@ pub struct OpenPlan {
     /// When the schedule begins, in nanoseconds of the monotonic clock; as
     /// soon as all is prepared if not given.
     pub begins_ns: Option<u64>,
+    /// Changes of the rate while the load goes on, if there may be any.
+    pub pace: Option<Arc<Pace>>,
     /// Threads that send.
     pub threads: usize,
     /// Connections, over all threads.
@@ -85,6 +89,7 @@ impl OpenPlan {
             model,
             share: Share::whole(),
             begins_ns: None,
+            pace: None,
             threads: 1,
             connections: 64,
             streams: 1,

@@ -13,6 +13,7 @@ use super::assertions::{MintError, Mode, Source};
 use super::mint::{Mint, premint};
 use super::open::OpenError;
 use super::open_plan::{Model, OpenPlan};
+use super::pace::Warp;
 use super::pacer::now_ns;
 use super::population::Population;
 use super::recorder::as_ns;
@@ -103,6 +104,7 @@ impl Prepared {
                     plan.signing_threads,
                     depth,
                     plan.cache,
+                    &Warp::of(plan.pace.clone()),
                 )?;
                 Ok(Self {
                     sources,

@@ -17,6 +17,10 @@ use super::tally::{Parts, Way};
 use super::transport::{AnyTransport, Reply, Transport};
 use crate::record::Outcome;
 
+/// By how many nanoseconds an assertion may be dated for another time than its
+/// start's. Dates are in whole seconds.
+const MOST_MISDATED: u64 = 1_000_000_000;
+
 impl Lane {
     /// Makes one attempt at a request, and counts it unless another is due.
     pub(super) async fn call(
@@ -138,9 +142,7 @@ impl Lane {
             tried.is_under_run = is_under_run;
             made
         } else {
-            self.again
-                .borrow_mut()
-                .write(&job.start, self.origin_ns, &self.population)
+            self.sign_anew(&job.start)
         };
         let Made {
             text,
@@ -160,6 +162,13 @@ impl Lane {
         drop(key);
         tried.first_sent_ns.get_or_insert(reply.timings.sent_ns);
         reply
+    }
+
+    /// Signs for a start on this thread, whatever the source is.
+    fn sign_anew(&self, start: &Start) -> Made {
+        self.again
+            .borrow_mut()
+            .write(start, self.origin_ns, &self.population)
     }
 
     /// Takes the time of a request apart, over all of its attempts.
@@ -205,7 +214,7 @@ impl Lane {
         };
         // Nobody waits in the usual case, and no clock is read.
         if let Some(taken) = self.source.now(take).flatten() {
-            return taken;
+            return self.dated_anew(start, taken);
         }
         let begun = now_ns();
         let made = async |source: &mut Source| {
@@ -215,7 +224,26 @@ impl Lane {
             let made = source.wait(start).await;
             (made, Some(now_ns() - begun), true)
         };
-        self.source.later(made).await
+        let taken = self.source.later(made).await;
+        self.dated_anew(start, taken)
+    }
+
+    /// Signs anew what was signed before a change of rate moved its start: an
+    /// endpoint takes assertions for a time that may be as short as a minute.
+    fn dated_anew(
+        &self,
+        start: &Start,
+        (made, wait, is_under_run): (Made, Option<u64>, bool),
+    ) -> (Made, Option<u64>, bool) {
+        if made
+            .due_ns
+            .is_none_or(|due_ns| due_ns.abs_diff(start.due_ns) <= MOST_MISDATED)
+        {
+            return (made, wait, is_under_run);
+        }
+        let made = self.sign_anew(start);
+        let wait = wait.unwrap_or_default() + made.signing_ns;
+        (made, Some(wait), is_under_run)
     }
 
     /// Throws the assertion of a request away that is not to be sent.

@@ -60,6 +60,7 @@ impl Writer {
             index: start.index,
             text: text.into(),
             signing_ns: now_ns() - begun,
+            due_ns: Some(start.due_ns),
             key: Some(key),
         }
     }
@@ -79,6 +80,7 @@ impl Writer {
         Input {
             track,
             index: start.index,
+            due_ns: start.due_ns,
             key,
             text,
         }
@@ -116,6 +118,7 @@ fn date_of(start: &Start, origin_ns: u64) -> Duration {
 pub(super) struct Input {
     pub track: usize,
     pub index: u64,
+    pub due_ns: u64,
     pub key: Arc<SigningKey>,
     pub text: Vec<u8>,
 }
@@ -162,6 +165,7 @@ pub(super) fn sign(inputs: Vec<Input>) -> Vec<(usize, Made)> {
                 index: input.index,
                 text: input.text.into(),
                 signing_ns,
+                due_ns: Some(input.due_ns),
                 key: Some(input.key),
             };
             (input.track, made)

@@ -5,11 +5,13 @@
 //! whose it was. Plain data; the collecting and judging is the fleet engine's.
 
 use std::fmt;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Validity;
+use crate::units::Shown;
 
 /// What is known of the agents of a load and of what they told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +29,9 @@ pub struct FleetRecord {
     pub dealt: String,
     /// What is covered and what is not.
     pub coverage: Coverage,
+    /// Changes of the rate, in order.
+    #[serde(default)]
+    pub changes: Vec<RateChange>,
     /// The time between the earliest and the latest beginning of an agent, as
     /// far as their clocks tell, in nanoseconds.
     pub start_skew_ns: u64,
@@ -43,12 +48,47 @@ pub struct FleetRecord {
     pub refused: Vec<String>,
 }
 
+/// A change of a fleet's rate while its load went on. The sequence of starts
+/// stays the same; the times at which they are due move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateChange {
+    /// From when on, in nanoseconds from the beginning of the schedule,
+    /// warm-up included.
+    pub from_ns: u64,
+    /// The rate in millionths of what the scenario has then; 0 is a pause.
+    pub factor_ppm: u64,
+}
+
+impl RateChange {
+    /// Says what a load does at so many millionths of its rate.
+    #[must_use]
+    pub fn words(factor_ppm: u64) -> String {
+        match factor_ppm {
+            0 => "pauses".to_owned(),
+            1_000_000 => "goes on at the scenario's rate".to_owned(),
+            factor_ppm => format!("goes on at {} times the rate", factor_ppm as f64 / 1e6),
+        }
+    }
+}
+
+impl fmt::Display for RateChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = Shown(Duration::from_nanos(self.from_ns));
+        write!(f, "{} after {from}", Self::words(self.factor_ppm))
+    }
+}
+
 /// What of the schedule is covered by what agents told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Coverage {
-    /// Starts of the measured phase, over all agents.
+    /// Starts that were due in the measured phase, over all agents.
     pub planned: u64,
+    /// Starts that the scenario has in the measured phase beyond these, and
+    /// that were not due because the rate was changed.
+    #[serde(default)]
+    pub not_due: u64,
     /// Those that an agent told of.
     pub covered: u64,
     /// Those that nobody told of: not made, or made by an agent that was lost
@@ -100,6 +140,10 @@ pub struct AgentRecord {
     pub clock_bound_ns: u64,
     /// How much later than agreed it began, by its own clock, in nanoseconds.
     pub began_late_ns: Option<u64>,
+    /// How long after a change of rate should have taken effect it heard of it,
+    /// at most, in nanoseconds; 0 if each was heard of in time.
+    #[serde(default)]
+    pub heard_late_ns: u64,
     /// How it ended.
     pub end: AgentEnd,
     /// What it said about that, if anything.

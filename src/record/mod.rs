@@ -31,7 +31,7 @@ pub use self::document::{
     CpuTime, Gathered, Habits, Herds, KeyFacts, KeyHabit, Latencies, Phases, Refusal, RunDocument,
     Slice, StepRecord, TokenHabit, Tool,
 };
-pub use self::fleet::FleetRecord;
+pub use self::fleet::{FleetRecord, RateChange};
 pub use self::histogram::Histogram;
 pub use self::host::{Host, Quality};
 pub use self::library::Library;

@@ -102,6 +102,8 @@ fn totals_of(measured: &Measured) -> Totals {
             findings: Vec::new(),
         },
         was_stopped: false,
+        heard_late_ns: 0,
+        changes_heard: 0,
         planned: None,
     }
 }

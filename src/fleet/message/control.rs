@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::KeyFacts;
+use crate::record::{KeyFacts, RateChange};
 use crate::scenario::Scenario;
 
 /// What is to be run, as the coordinator lays it down.
@@ -97,13 +97,16 @@ pub struct Leader {
 }
 
 /// What the agents of a run are told after its beginning.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Control {
     /// [`super::PROTOCOL`].
     pub protocol: u32,
     /// End now, and tell what was measured.
     pub stops: bool,
+    /// Changes of the rate since the beginning, in order. They are appended
+    /// and never taken back.
+    pub changes: Vec<RateChange>,
 }
 
 /// What the coordinator misses of an agent.
@@ -127,8 +130,8 @@ pub struct Hint {
     pub wants: Vec<(usize, Want)>,
     /// Is there a result?
     pub is_done: bool,
-    /// Are agents to end now?
-    pub stops: bool,
+    /// What agents are to heed, if it is new.
+    pub control: Option<Control>,
 }
 
 /// There is a result: nothing has to be kept any more.

@@ -30,7 +30,8 @@ async fn every_mode_signs_each_start_for_its_own_moment_and_subject() {
     let lanes = starts(2);
     // The load begins in an hour.
     let origin_ns = now_ns() + 3_600_000_000_000;
-    let (_mint, minted) = Mint::start(&population, &lanes, origin_ns, 2, 16, None).unwrap();
+    let (_mint, minted) =
+        Mint::start(&population, &lanes, origin_ns, 2, 16, None, &Warp::of(None)).unwrap();
     let preminted = premint(&population, &lanes, origin_ns).unwrap();
     let inline = lanes
         .iter()

@@ -73,6 +73,17 @@ pub fn fleet_facts(fleet: &FleetRecord) -> Vec<Fact> {
             ),
         ),
     ];
+    if !fleet.changes.is_empty() {
+        let changes: Vec<String> = fleet.changes.iter().map(ToString::to_string).collect();
+        facts.push(fact("rate", changes.join(", ")));
+        facts.push(fact(
+            "not due",
+            format!(
+                "{} starts, as the rate was changed",
+                count(coverage.not_due)
+            ),
+        ));
+    }
     if fleet.takeovers > 0 {
         let word = if fleet.takeovers == 1 {
             "time"

@@ -53,6 +53,7 @@ fn serve(stage: &mut Stage, rules: &str) {
         .arg(path)
         .args(["-a", "127.0.0.1", "-p", &stage.port.to_string()])
         .env("COORDINATOR_PASSWORD", "leads")
+        .env("OPERATOR_PASSWORD", "steers")
         .env("AGENT_PASSWORD", "works");
     stage.server = Process::start(&mut command, stage.path(), "ruled");
     stage.wait_for_server();
@@ -132,7 +133,7 @@ fn with_tls_and_the_given_rules_a_fleet_runs_and_an_agent_may_do_no_more() {
     agent.arg("agent");
     with(&mut agent, &works);
     let mut agent = Process::start(&mut agent, stage.path(), "agent-0");
-    let scenario = stage.scenario(100, "3s");
+    let scenario = stage.scenario(100, "5s");
     let mut coordinator = program();
     coordinator
         .args(["fleet", "run", scenario.to_str().unwrap(), "--agents", "1"])
@@ -141,6 +142,14 @@ fn with_tls_and_the_given_rules_a_fleet_runs_and_an_agent_may_do_no_more() {
     with(&mut coordinator, &leads);
     let mut coordinator = Process::start(&mut coordinator, stage.path(), "coordinator");
     coordinator.wait_to_say("1 of 1 agents send");
+
+    // Who steers may do that.
+    let steers = login("steers", "operator:steers");
+    let mut steering = program();
+    steering.args(["fleet", "rate", "0.9"]);
+    with(&mut steering, &steers);
+    let mut steering = Process::start(&mut steering, stage.path(), "steering");
+    assert_eq!(steering.end(), 0, "{}", steering.said());
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -164,6 +173,7 @@ fn with_tls_and_the_given_rules_a_fleet_runs_and_an_agent_may_do_no_more() {
         let control = Control {
             protocol: PROTOCOL,
             stops: true,
+            changes: Vec::new(),
         };
         let key = format!("{}.control", leader.run);
         let refused = bus.put(&key, &control).await.unwrap_err();
@@ -180,6 +190,7 @@ fn with_tls_and_the_given_rules_a_fleet_runs_and_an_agent_may_do_no_more() {
     });
     let (document, _) = stage.outcome(&mut coordinator);
     assert!(is_whole(&document), "{:?}", fleet_of(&document));
+    assert_eq!(fleet_of(&document).changes[0].factor_ppm, 900_000);
     assert_eq!(agent.end(), 0, "{}", agent.said());
 }
 

@@ -6,6 +6,7 @@
 mod access;
 mod agents;
 mod clusters;
+mod control;
 mod coordinators;
 mod keys;
 mod merging;
