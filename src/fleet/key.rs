@@ -1,8 +1,8 @@
 //! Under which names is what was laid down for a run?
 //!
-//! The keys of the fleet's bucket. An agent writes its own card; everything
-//! else is the coordinator's, which a server's permissions
-//! can hold them to.
+//! The keys of the fleet's bucket. An agent writes its own card, an operator
+//! what agents are to heed; everything else is the coordinator's. A server's
+//! permissions can hold them to that.
 
 /// Which run the fleet is at.
 pub const LEADER: &str = "leader";
