@@ -20,6 +20,7 @@ mod broker_tls;
 mod capacity;
 #[cfg(feature = "fleet")]
 mod fleet;
+#[cfg(feature = "fleet")]
 mod fleet_control;
 mod gate;
 mod gate_saved;
