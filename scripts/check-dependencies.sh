@@ -11,6 +11,8 @@ version=0.20.2
 if ! cargo deny --version 2>/dev/null | grep -qF "$version"; then
   cargo install --quiet --locked "cargo-deny@$version"
 fi
+# A build fetches what it compiles; the graph has what other builds would, too.
+cargo fetch --locked --quiet
 cargo deny --offline check --hide-inclusion-graph licenses bans sources
 
 vectors=${MINTMARK_VECTORS:-../shared/vectors}
