@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use mintmark::fleet::local::find_server;
-use mintmark::record::{RunDocument, Validity};
+use mintmark::record::RunDocument;
 
 use super::{CONFIG, check, fleet_of, is_whole, open_of};
 
@@ -40,7 +40,7 @@ fn apart(script: &str, measure: &str, folder: &Path) -> Option<RunDocument> {
     let end = "wait $coordinator || true\n";
     let output = Command::new("timeout")
         .args([
-            "-k", "1", "150", "unshare", "--net", "--mount", "--pid", "--fork",
+            "-k", "1", "80", "unshare", "--net", "--mount", "--pid", "--fork",
         ])
         // With the shell, everything that it started ends.
         .args(["--mount-proc", "--kill-child", "sh", "-euc"])
@@ -87,12 +87,18 @@ fn a_network_that_is_cut_for_ten_seconds_loses_nothing() {
 }
 
 #[test]
-fn a_full_disk_at_the_server_loses_nothing_that_is_not_named() {
+fn a_full_disk_at_the_server_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    // What is left of the disk is filled as soon as the load has begun.
+    // What is left of the disk is filled as soon as the load has begun. Debian's
+    // 2.9.10 then stores nothing and may hang as a whole; once there is room
+    // again it has to be killed.
     let script = r#"
         mkdir store; mount -t tmpfs -o size=8m tmpfs store
-        "$server" -a 127.0.0.1 -p 14222 -js -sd store >server.log 2>&1 &
+        serve() {
+            "$server" -a 127.0.0.1 -p 14222 -js -sd store >>server.log 2>&1 &
+            served=$!
+        }
+        serve
         for slot in 0 1; do
             "$program" agent --nats nats://127.0.0.1:14222 --slot $slot 2>agent$slot &
         done
@@ -101,18 +107,11 @@ fn a_full_disk_at_the_server_loses_nothing_that_is_not_named() {
         coordinator=$!
         until grep -q '2 of 2 agents send' said; do sleep 0.1; done
         sleep 1; dd if=/dev/zero of=store/filler bs=4k count=4000 2>/dev/null || true
+        sleep 10; rm store/filler; kill -9 $served; serve
     "#;
     let Some(document) = apart(script, "5s", folder.path()) else {
         return;
     };
-    // Debian's 2.9.10 may hang as a whole, which carries nothing from then on.
-    let fleet = fleet_of(&document);
-    let coverage = &fleet.coverage;
-    assert_eq!(coverage.covered + coverage.lost, 500, "{fleet:?}");
-    let open = open_of(&document);
-    assert_eq!(open.accounts.scheduled, coverage.covered);
-    assert_eq!(is_whole(&document), coverage.lost == 0, "{fleet:?}");
-    if coverage.lost > 0 {
-        assert_eq!(open.soundness.validity, Validity::Invalid);
-    }
+    assert!(is_whole(&document), "{:?}", fleet_of(&document));
+    assert_eq!(open_of(&document).accounts.scheduled, 500);
 }
