@@ -1,26 +1,28 @@
 //! Lines a second, for logs and pipes.
 
+use std::path::Path;
+use std::process::Output;
+
 use serde_json::Value;
 
 use crate::stage::{program, text};
 
+/// Runs a load of three seconds without a terminal.
+fn watched(flags: &[&str], folder: &Path) -> Output {
+    program()
+        .args(flags)
+        .args(["load", "--rate", "100", "--duration", "3s"])
+        .args(["--calibrate", "0s", "--warm-up", "100ms"])
+        .args(["--json", "--results"])
+        .arg(folder)
+        .output()
+        .unwrap()
+}
+
 #[test]
 fn without_a_terminal_a_run_writes_a_line_a_second_to_standard_error() {
     let folder = tempfile::tempdir().unwrap();
-    let output = program()
-        .args([
-            "load",
-            "--rate",
-            "100",
-            "--duration",
-            "3s",
-            "--calibrate",
-            "0s",
-        ])
-        .args(["--warm-up", "100ms", "--json", "--results"])
-        .arg(folder.path())
-        .output()
-        .unwrap();
+    let output = watched(&[], folder.path());
     let stderr = text(&output.stderr);
     let lines: Vec<_> = stderr
         .lines()
@@ -41,21 +43,8 @@ fn without_a_terminal_a_run_writes_a_line_a_second_to_standard_error() {
 #[test]
 fn with_json_each_line_of_standard_error_is_an_object() {
     let folder = tempfile::tempdir().unwrap();
-    let output = program()
-        .args(["--log-format", "json", "--log-level", "info"])
-        .args([
-            "load",
-            "--rate",
-            "100",
-            "--duration",
-            "3s",
-            "--calibrate",
-            "0s",
-        ])
-        .args(["--warm-up", "100ms", "--json", "--results"])
-        .arg(folder.path())
-        .output()
-        .unwrap();
+    let flags = ["--log-format", "json", "--log-level", "info"];
+    let output = watched(&flags, folder.path());
     let stderr = text(&output.stderr);
     let lines: Vec<Value> = stderr
         .lines()
