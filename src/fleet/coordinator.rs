@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use super::agent::answer_for_the_clock;
 use super::bus::{Access, Bus};
 use super::coverage::{Ended, Outcome, Schedule, settle};
+use super::event::Event;
 use super::gathering::Watching;
 use super::handing::{hand_out, withdraw};
 use super::identity::Recipient;
@@ -21,12 +22,12 @@ use super::lead::{Lead, give_up_lead, renew, take_lead};
 use super::ledger::Ledger;
 use super::message::{Begin, Card, Done, FileDigest, Hint, PROTOCOL, Refusal, Spec};
 use super::preparing::digest_of;
-use super::roster::{Progress, Roster};
+use super::roster::Roster;
 use super::sharing::{check, dealing_of};
 use super::{FleetError, as_ns, key};
 use crate::credential::Credential;
 use crate::load::pacer::now_ns;
-use crate::record::{KeyFacts, RateChange};
+use crate::record::KeyFacts;
 use crate::scenario::many::{credentials, key_digest, shared_files};
 use crate::scenario::{Plan, Scenario};
 
@@ -68,51 +69,6 @@ pub enum Weights {
     Equal,
     /// By the rates at which they sign, with all of their processors.
     Measured,
-}
-
-/// What happens in a fleet.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// An agent has taken a place.
-    Joined {
-        /// Its place.
-        slot: usize,
-        /// Its machine.
-        host: String,
-        /// How many have.
-        joined: usize,
-    },
-    /// An agent stays away.
-    Refused(String),
-    /// The beginning was agreed on.
-    Begins(Duration),
-    /// The run goes on.
-    Progress(Live),
-    /// The rate was changed.
-    Changed(RateChange),
-    /// An agent has fallen silent.
-    Lost(usize),
-    /// An agent that had fallen silent is back.
-    Returned(usize),
-    /// An agent has told its end.
-    Ended(usize),
-    /// What the server does not do, as far as it is new.
-    Trouble(String),
-}
-
-/// A look at a fleet that runs.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Live {
-    /// What agents say.
-    pub progress: Progress,
-    /// Answered requests per second since the last look.
-    pub answered_per_s: f64,
-    /// The median response time so far.
-    pub p50: Option<Duration>,
-    /// The 99th percentile of response times so far.
-    pub p99: Option<Duration>,
-    /// Messages that were merged so far.
-    pub merged: u64,
 }
 
 /// A run that was led to its end.

@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::FleetError;
 use super::bus::{Bus, Frames};
 use super::control::{amend, hint};
-use super::coordinator::{Event, Live};
+use super::event::{Event, Live};
 use super::key;
 use super::lead::{Lead, renew};
 use super::ledger::Ledger;

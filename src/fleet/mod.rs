@@ -17,7 +17,7 @@
 //! | [`identity`], `handing` | who gets credentials that are sent, and how |
 //! | `sharing` | what can be shared out |
 //! | [`agent`], `preparing`, [`reporter`], `lookout` | what an agent does, tells and hears |
-//! | [`coordinator`], `lead`, `gathering`, [`roster`] | what the coordinator does, and who takes part |
+//! | [`coordinator`], `lead`, `gathering`, [`event`], [`roster`] | what the coordinator does, and who takes part |
 //! | [`control`] | how a run is paused, changed in rate or stopped |
 //! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
 //!
@@ -31,6 +31,7 @@ pub mod clock_offset;
 pub mod control;
 pub mod coordinator;
 pub mod coverage;
+pub mod event;
 mod finding;
 mod frames;
 mod gathering;
