@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Failure;
 use crate::fleet::bus::Access;
 use crate::units::Span;
 
@@ -48,9 +49,16 @@ pub(super) struct AccessFlags {
 }
 
 impl AccessFlags {
-    /// Returns how the server is reached; `None` if none is named.
-    pub(super) fn access(&self) -> Option<Access> {
-        (!self.nats.is_empty()).then(|| Access {
+    /// Returns how the server is reached.
+    ///
+    /// # Errors
+    ///
+    /// None is named.
+    pub(super) fn access(&self) -> Result<Access, Failure> {
+        if self.nats.is_empty() {
+            return Err(Failure::usage(NoNats));
+        }
+        Ok(Access {
             servers: self.nats.clone(),
             fleet: self.fleet.clone(),
             credentials: self.creds.clone(),
@@ -66,7 +74,7 @@ impl AccessFlags {
 /// Nobody named a server.
 #[derive(Debug, thiserror::Error)]
 #[error("no NATS server is named, expected --nats URL or the variable MINTMARK_NATS")]
-pub(super) struct NoNats;
+struct NoNats;
 
 /// Checks the name of a fleet, which is part of subjects.
 fn name(text: &str) -> Result<String, String> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::access_flags::{AccessFlags, NoNats};
+use super::access_flags::AccessFlags;
 use super::{Exit, Failure, stop};
 use crate::fleet::agent::{AgentPlan, Step, take_part};
 use crate::fleet::identity::Identity;
@@ -62,10 +62,7 @@ pub(super) fn run(flags: &Flags) -> Result<Exit, Failure> {
         println!("{}", made.recipient());
         return Ok(Exit::Success);
     }
-    let access = flags
-        .access
-        .access()
-        .ok_or_else(|| Failure::usage(NoNats))?;
+    let access = flags.access.access()?;
     let identity = flags.identity.as_deref().map(Identity::read);
     let identity = identity.transpose().map_err(Failure::usage)?;
     let plan = AgentPlan {

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::access_flags::{AccessFlags, NoNats};
+use super::access_flags::AccessFlags;
 use super::fleet_control::{self, RateFlags, SteerFlags};
 use super::log::LogFlags;
 use super::run::{exit_of, keep};
 use super::{Exit, Failure, stop};
 use crate::error::Chain;
-use crate::fleet::coordinator::{Coordinator, Event, FleetPlan, Led, Weights};
+use crate::fleet::coordinator::{Coordinator, FleetPlan, Led, Weights};
+use crate::fleet::event::Event;
 use crate::fleet::identity::Recipient;
 use crate::fleet::local::LocalServer;
 use crate::record::Folder;
@@ -190,10 +191,7 @@ fn folder(results: &Path, name: &str) -> Result<Folder, Failure> {
 }
 
 fn run_fleet(flags: &RunFlags, log: LogFlags) -> Result<Exit, Failure> {
-    let access = flags
-        .access
-        .access()
-        .ok_or_else(|| Failure::usage(NoNats))?;
+    let access = flags.access.access()?;
     let (scenario, plan) = read(&flags.scenario)?;
     let recipients = flags.send_keys_to.as_deref().map(Recipient::read_all);
     let recipients = recipients.transpose().map_err(Failure::usage)?;
@@ -213,23 +211,18 @@ fn run_fleet(flags: &RunFlags, log: LogFlags) -> Result<Exit, Failure> {
             log.say(&words_of(event));
         })
         .map_err(Failure::failed)?;
-    let run = led.run.clone();
-    let gathered = gathered(led, &stop, None);
     finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        (&run, gathered),
+        gathered(led, &stop, None),
         (flags.leading.json, log),
     )
 }
 
 fn resume(flags: &ResumeFlags, log: LogFlags) -> Result<Exit, Failure> {
-    let access = flags
-        .access
-        .access()
-        .ok_or_else(|| Failure::usage(NoNats))?;
+    let access = flags.access.access()?;
     let fleet = flags.leading.plan(access, 1, Duration::ZERO, false);
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let coordinator = Coordinator::connect(fleet).map_err(Failure::failed)?;
@@ -239,14 +232,12 @@ fn resume(flags: &ResumeFlags, log: LogFlags) -> Result<Exit, Failure> {
         .map_err(Failure::failed)?;
     let plan = led.scenario.plan().map_err(Failure::failed)?;
     let folder = Folder::create(&flags.leading.results, &led.run).map_err(Failure::failed)?;
-    let run = led.run.clone();
-    let gathered = gathered(led, &stop, None);
     finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        (&run, gathered),
+        gathered(led, &stop, None),
         (flags.leading.json, log),
     )
 }
@@ -292,28 +283,27 @@ fn local(flags: &LocalFlags, log: LogFlags) -> Result<Exit, Failure> {
     }
     let led = led.map_err(Failure::failed)?;
     let broker = hosted.and_then(Hosted::finish);
-    let run = led.run.clone();
-    let gathered = gathered(led, &stop, broker);
     let exit = finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        (&run, gathered),
+        gathered(led, &stop, broker),
         (flags.leading.json, log),
     );
     drop(agents);
     exit
 }
 
+/// Puts together what a run came to, with its own name.
 fn gathered(
     led: Led,
     stop: &Arc<AtomicBool>,
     broker: Option<std::collections::BTreeMap<String, u64>>,
-) -> Gathered {
+) -> (String, Gathered) {
     let was_stopped =
         stop.load(std::sync::atomic::Ordering::Relaxed) || led.outcome.measured.was_stopped;
-    Gathered {
+    let gathered = Gathered {
         measured: led.outcome.measured,
         soundness: led.outcome.soundness,
         calibration: led.outcome.calibration,
@@ -322,7 +312,8 @@ fn gathered(
         fleet: led.outcome.fleet,
         broker,
         partial: was_stopped.then(|| "it was stopped".to_owned()),
-    }
+    };
+    (led.run, gathered)
 }
 
 /// Keeps and prints the record, and lets the agents go once it is on the disk.
@@ -331,7 +322,7 @@ fn finish(
     watch: ManyWatch,
     plan: &Plan,
     folder: Folder,
-    (led, gathered): (&str, Gathered),
+    (led, gathered): (String, Gathered),
     (json, log): (bool, LogFlags),
 ) -> Result<Exit, Failure> {
     let run = folder.run();
@@ -339,7 +330,7 @@ fn finish(
         .finish(plan, &run, gathered)
         .map_err(Failure::failed)?;
     keep(folder, &document, json, log)?;
-    if let Err(error) = coordinator.done(led) {
+    if let Err(error) = coordinator.done(&led) {
         // The record is there; agents end by themselves.
         log.say(&format!(
             "agents could not be told of the result: {}",

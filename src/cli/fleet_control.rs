@@ -3,7 +3,7 @@
 
 use clap::Args;
 
-use super::access_flags::{AccessFlags, NoNats};
+use super::access_flags::AccessFlags;
 use super::log::LogFlags;
 use super::{Exit, Failure};
 use crate::fleet::control::{Wish, steer};
@@ -46,7 +46,7 @@ pub(super) fn rate(flags: &RateFlags, log: LogFlags) -> Result<Exit, Failure> {
 }
 
 fn change(access: &AccessFlags, wish: Wish, log: LogFlags) -> Result<Exit, Failure> {
-    let access = access.access().ok_or_else(|| Failure::usage(NoNats))?;
+    let access = access.access()?;
     let granted = steer(&access, wish).map_err(Failure::failed)?;
     let what = match wish {
         Wish::Rate(factor_ppm) => RateChange::words(factor_ppm),
