@@ -66,31 +66,5 @@ scraped=$(grep -c mintmark_response_duration_seconds_bucket "$work/scrape" || tr
   echo "scripts/metrics-cost.sh $pairs $rate, $(date -u +%Y-%m-%dT%H:%MZ), $each s each"
   echo "load average before $load_before, after $(cut -d ' ' -f 1 /proc/loadavg); $(nproc) processors; $scraped buckets in the last scrape"
   echo
-  python3 - "$work" "$pairs" <<'PY'
-import json, math, sys
-
-work, pairs = sys.argv[1], int(sys.argv[2])
-# Student's 97.5 % by degrees of freedom.
-T = [0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
-     2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069]
-
-def cost(pair, arm):
-    """Nanoseconds of processor time for a request: of the process, and of the
-    threads that send and sign."""
-    step = json.load(open(f"{work}/{pair}-{arm}.json"))["steps"][0]
-    answered = step["open"]["accounts"]["answered"]
-    return step["cpu"]["process_ns"] / answered, step["cpu"]["client_ns"] / answered
-
-for at, name in enumerate(["the whole process", "threads that send and sign"]):
-    plain = [cost(pair, "plain")[at] for pair in range(1, pairs + 1)]
-    watched = [cost(pair, "watched")[at] for pair in range(1, pairs + 1)]
-    logs = [math.log(b / a) for a, b in zip(plain, watched)]
-    mean = sum(logs) / pairs
-    spread = math.sqrt(sum((one - mean) ** 2 for one in logs) / (pairs - 1) / pairs)
-    half = T[min(pairs - 1, len(T) - 1)] * spread
-    low, middle, high = (100 * (math.exp(x) - 1) for x in (mean - half, mean, mean + half))
-    print(f"{name}: {sum(plain) / pairs / 1e3:.2f} µs a request plain, "
-          f"{sum(watched) / pairs / 1e3:.2f} µs watched")
-    print(f"  being watched costs {middle:+.2f} % ({low:+.2f} to {high:+.2f})")
-PY
+  python3 scripts/paired.py "$work" "$pairs" plain watched "being watched costs"
 } | tee "$out"
