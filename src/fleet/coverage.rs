@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::agent::share_of;
 use super::as_ns;
-use super::finding::findings;
+use super::finding::{findings, unknown};
 use super::ledger::Ledger;
 use super::message::{Begin, Dealing, PROTOCOL, Totals};
 use super::roster::Roster;
@@ -122,12 +122,18 @@ pub fn settle(ledger: Ledger, ended: &Ended<'_>) -> Outcome {
         .iter()
         .map(|slot| slot.end.as_ref()?.totals.as_deref().cloned())
         .collect();
-    let told = || totals.iter().flatten().find_map(|one| one.planned.clone());
-    let planned = ended
-        .schedule
-        .planned(ended.begin, ended.changes)
-        .or_else(told)
-        .unwrap_or_else(|| vec![0; ended.begin.weights.len()]);
+    // Where agents alone can count, who heard of all changes has counted right.
+    let told = || {
+        let mut all = totals.iter().flatten();
+        let one = all.find(|one| one.changes_heard >= ended.changes.len())?;
+        one.planned.clone()
+    };
+    let planned = ended.schedule.planned(ended.begin, ended.changes);
+    let known = planned.or_else(told);
+    let is_known = known.is_some();
+    // As many as were told of there were at least.
+    let covered = || ledger.slots().iter().map(|slot| slot.scheduled).collect();
+    let planned = known.unwrap_or_else(covered);
     let mut fleet = record(&ledger, ended, &planned);
     fleet.deltas = DeltaFacts {
         resent: ledger
@@ -143,6 +149,7 @@ pub fn settle(ledger: Ledger, ended: &Ended<'_>) -> Outcome {
     let calibration = calibration(&totals);
     let mut soundness = judge(&measured, calibration.as_ref());
     let mut findings = findings(&fleet, ended.roster, &rejections);
+    findings.extend((!is_known).then(unknown));
     findings.append(&mut soundness.findings);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.validity));
     if findings

@@ -45,6 +45,16 @@ fn finding(validity: Validity, code: &str, message: String, hint: &str) -> Findi
     }
 }
 
+/// Says that nobody knows how many starts there were to be.
+pub(super) fn unknown() -> Finding {
+    finding(
+        Validity::Invalid,
+        "fleet-lost",
+        "how many starts were lost is not known".to_owned(),
+        "with load.cache only agents can count them, and none came to its end having heard of all changes",
+    )
+}
+
 /// Are starts missing, and whose?
 fn lost(fleet: &FleetRecord) -> Option<Finding> {
     let coverage = &fleet.coverage;
@@ -140,7 +150,8 @@ fn of_agent(agent: &AgentRecord, who: &str, was_lost: bool) -> Vec<Finding> {
             "until then it sent at the former rate; see whether its network was cut",
         ));
     }
-    if agent.validity == Some(Validity::Invalid) {
+    // Of a share without a start there is nothing to say.
+    if agent.validity == Some(Validity::Invalid) && agent.covered > 0 {
         findings.push(finding(
             Validity::Suspect,
             "fleet-agent",

@@ -70,6 +70,11 @@ impl Spool {
     pub fn keep(&mut self, slice: Slice) -> Result<(), EncodingError> {
         self.fresh.push_back(slice);
         if self.fresh.len() > self.most {
+            // A long pause ends with all of its slices at once, empty ones: they
+            // tell nothing that the end does not.
+            self.fresh.retain(|slice| slice.scheduled > 0);
+        }
+        if self.fresh.len() > self.most {
             let pairs = std::mem::take(&mut self.fresh);
             let mut pairs = pairs.into_iter();
             while let Some(mut first) = pairs.next() {
@@ -209,4 +214,50 @@ fn together(first: &Slice, second: &Slice) -> Result<Slice, EncodingError> {
             .map(|(outcome, (count, sets))| Part::of(outcome, count, &sets.pack()))
             .collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slice(number: u64, scheduled: u64) -> Slice {
+        Slice {
+            start_ns: number * 10,
+            length_ns: 10,
+            scheduled,
+            outcomes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_empty_slices_of_a_long_pause_make_no_others_coarser() {
+        let of = Sender {
+            run: "r".into(),
+            slot: 0,
+            incarnation: "a".into(),
+        };
+        let mut spool = Spool::new(of, 6);
+        for number in 0..50 {
+            let is_before = number < 3;
+            spool
+                .keep(slice(number, u64::from(is_before || number == 49)))
+                .unwrap();
+        }
+        let due: Vec<_> = spool
+            .fresh
+            .iter()
+            .filter(|slice| slice.scheduled > 0)
+            .collect();
+        assert_eq!(
+            due,
+            [&slice(0, 1), &slice(1, 1), &slice(2, 1), &slice(49, 1)]
+        );
+        // Without a pause they are added up.
+        for number in 50..60 {
+            spool.keep(slice(number, 1)).unwrap();
+        }
+        assert!(spool.fresh.iter().any(|slice| slice.length_ns > 10));
+        let scheduled: u64 = spool.fresh.iter().map(|slice| slice.scheduled).sum();
+        assert_eq!(scheduled, 14);
+    }
 }

@@ -60,6 +60,7 @@ const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 #[must_use]
 pub fn judge(measured: &OpenMeasured, calibration: Option<&Calibration>) -> Soundness {
     let mut findings = Vec::new();
+    findings.extend(nothing(measured));
     lag(measured, &mut findings);
     mean(measured, &mut findings);
     rate(measured, &mut findings);
@@ -109,6 +110,19 @@ fn culprit(measured: &OpenMeasured) -> Culprit {
     .into_iter()
     .max_by(|a, b| a.0.total_cmp(&b.0))
     .map_or(Culprit::Target, |(_, culprit)| culprit)
+}
+
+/// Was there anything to measure?
+fn nothing(measured: &OpenMeasured) -> Option<Finding> {
+    (measured.accounts.scheduled == 0).then(|| Finding {
+        validity: Validity::Invalid,
+        culprit: Culprit::GeneratorCpu,
+        warning: Warning::new(
+            "nothing-due",
+            "no request was due in the measured phase".to_owned(),
+            "raise the rate or measure for longer; a pause of a fleet leaves its starts out",
+        ),
+    })
 }
 
 /// What did the generator add to each quantile?
