@@ -8,6 +8,7 @@
 //! HKDF-SHA256 and ChaCha20-Poly1305: it tells who can read, not who wrote.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -40,7 +41,7 @@ pub enum IdentityError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Others can read an identity.
-    #[error("{} can be read by others, expected the mode 0600", path.display())]
+    #[error("{} can be read by others, expected the mode 0600, or 0440 of a file that is another user's", path.display())]
     Readable {
         /// The file.
         path: PathBuf,
@@ -57,7 +58,7 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
     },
-    /// A line is no public key.
+    /// A line is no public key that anything can be sealed for.
     #[error("line {line} of {} is no public key of an agent, expected 43 characters as `mintmark agent --new-identity` prints them", path.display())]
     NoRecipient {
         /// The file.
@@ -110,7 +111,10 @@ impl Identity {
     pub fn read(path: &Path) -> Result<Self, IdentityError> {
         let mut warnings = Vec::new();
         let text = read_file(path, &mut warnings)?;
-        let is_readable = |warning: &Warning| matches!(warning, Warning::Readable { .. });
+        let is_readable = |warning: &Warning| match warning {
+            Warning::Readable { mode, .. } => mode & 0o004 != 0 || is_own(path),
+            _ => false,
+        };
         if warnings.iter().any(is_readable) {
             return Err(IdentityError::Readable {
                 path: path.to_owned(),
@@ -164,6 +168,13 @@ impl Identity {
             recipient: Recipient(public.to_bytes().into()),
         }
     }
+}
+
+/// Is a file this user's? Who owns none of it, as where a cluster mounts a
+/// secret for a group, can set no stricter mode.
+fn is_own(path: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    std::fs::metadata(path).map_or(true, |file| file.uid() == own)
 }
 
 impl fmt::Debug for Identity {
@@ -242,8 +253,10 @@ impl FromStr for Recipient {
 
     fn from_str(text: &str) -> Result<Self, NoKey> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NoKey)?;
-        let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| NoKey)?;
-        Ok(Self(bytes))
+        let recipient = Self(bytes.try_into().map_err(|_| NoKey)?);
+        // Some points give the same secret to everybody (RFC 7748 §6.1).
+        recipient.seal("", &[]).map_err(|_| NoKey)?;
+        Ok(recipient)
     }
 }
 
@@ -300,6 +313,13 @@ mod tests {
         std::fs::set_permissions(&path, open).unwrap();
         let error = Identity::read(&path).unwrap_err();
         assert!(matches!(error, IdentityError::Readable { .. }), "{error}");
+        // Somebody else's file may be readable to a group, and to no others.
+        if std::os::unix::fs::chown(&path, Some(65_532), None).is_ok() {
+            assert!(Identity::read(&path).is_ok());
+            let open = std::fs::Permissions::from_mode(0o644);
+            std::fs::set_permissions(&path, open).unwrap();
+            assert!(Identity::read(&path).is_err());
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         let secret = text.trim().strip_prefix(MARK).unwrap();
         assert!(!format!("{read:?}").contains(secret));
@@ -317,6 +337,13 @@ mod tests {
         let error = Recipient::read_all(&path).unwrap_err();
         assert!(
             matches!(error, IdentityError::NoRecipient { line: 2, .. }),
+            "{error}"
+        );
+        let everybody = "A".repeat(43);
+        std::fs::write(&path, format!("#\n\n{everybody}\n")).unwrap();
+        let error = Recipient::read_all(&path).unwrap_err();
+        assert!(
+            matches!(error, IdentityError::NoRecipient { line: 3, .. }),
             "{error}"
         );
         std::fs::write(&path, "#\n").unwrap();
