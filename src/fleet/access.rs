@@ -88,6 +88,9 @@ async fn options(
     };
     let mut options = ConnectOptions::new()
         .name(format!("mintmark {who}"))
+        // What a server answers comes to subjects that its rules can keep from
+        // others.
+        .custom_inbox_prefix(format!("_INBOX.{}.{who}", access.fleet))
         .ping_interval(Duration::from_secs(2))
         .connection_timeout(PATIENCE)
         .request_timeout(Some(PATIENCE))

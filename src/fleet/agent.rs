@@ -37,7 +37,7 @@ use crate::load::verdict::judge;
 use crate::record::Calibration;
 
 /// The pause between two looks at a key that is waited for.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// Questions about the time; the shortest way of so many is near the shortest
 /// that there is.
@@ -114,7 +114,8 @@ async fn life(
             return Err(error);
         }
     };
-    let clock = compare_clocks(&bus, &spec.run).await?;
+    let coordinator = leader_of(&bus).await;
+    let mut clock = compare_clocks(&bus, &spec.run).await?;
     let slot = join(&bus, plan, &spec, &ready, &clock, &incarnation).await?;
     tell(Step::Ready(slot));
     let of = Sender {
@@ -123,6 +124,10 @@ async fn life(
         incarnation,
     };
     let begin = wait_for_beginning(&bus, plan, &of, stop).await?;
+    // Whoever has taken over since then says it by another machine's clock.
+    if leader_of(&bus).await != coordinator {
+        clock = compare_clocks(&bus, &of.run).await?;
+    }
     tell(Step::Running);
     let (to_reporter, from_load) = unbounded_channel();
     let reins = Reins {
@@ -138,6 +143,12 @@ async fn life(
     told?;
     tell(Step::Done);
     Ok(())
+}
+
+/// Returns who leads the fleet, if that can be read now.
+async fn leader_of(bus: &Bus) -> Option<String> {
+    let leader = bus.get::<Leader>(key::LEADER).await.ok()?;
+    leader.map(|(leader, _)| leader.coordinator)
 }
 
 /// Looks for a key until it is there.
@@ -223,20 +234,6 @@ pub fn read_clocks() -> Reading {
     Reading {
         monotonic_ns: now_ns(),
         wall_ns: wall_ns(),
-    }
-}
-
-/// Tells agents what this machine's clocks show, whenever one asks.
-pub(super) async fn answer_for_the_clock(bus: Bus, run: String) {
-    // A subscription outlives a reconnection; one that cannot be made is made
-    // again.
-    loop {
-        if let Ok(mut questions) = bus.listen("clock", &run).await {
-            while let Some(question) = questions.next().await {
-                bus.answer(&question, &read_clocks()).await;
-            }
-        }
-        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::kv::{CreateErrorKind, Store, UpdateErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use async_nats::jetstream::{self, Context};
@@ -92,7 +94,7 @@ impl Bus {
             return Ok(());
         };
         let bucket = Config {
-            name: format!("KV_{}", self.fleet),
+            name: self.bucket_name(),
             subjects: vec![format!("$KV.{}.>", self.fleet)],
             max_messages_per_subject: 1,
             discard: DiscardPolicy::New,
@@ -171,15 +173,31 @@ impl Bus {
         put.map_err(|source| self.failed("write the key", key, source))
     }
 
-    /// Removes a key with its value.
+    /// Removes all keys that a pattern names, with their values.
     ///
     /// # Errors
     ///
-    /// The server does not acknowledge it.
-    pub async fn purge(&self, key: &str) -> Result<(), BusError> {
-        let store = self.store().await?;
-        let purged = store.purge(key).await;
-        purged.map_err(|source| self.failed("remove the key", key, source))
+    /// The server refuses.
+    pub async fn remove(&self, pattern: &str) -> Result<(), BusError> {
+        let name = self.bucket_name();
+        let stream = self.jetstream.get_stream(&name).await;
+        let stream = stream.map_err(|source| self.failed("find the stream", &name, source))?;
+        let purge = stream.purge();
+        let purged = purge.filter(format!("$KV.{}.{pattern}", self.fleet)).await;
+        purged.map_err(|source| self.failed("remove the keys", pattern, source))?;
+        Ok(())
+    }
+
+    /// Has the server lost the bucket? Not if it does not say so.
+    pub async fn is_lost(&self) -> bool {
+        match self.jetstream.get_stream(self.bucket_name()).await {
+            Ok(_) => false,
+            Err(error) => matches!(
+                error.kind(),
+                GetStreamErrorKind::JetStream(error)
+                    if error.error_code() == ErrorCode::STREAM_NOT_FOUND
+            ),
+        }
     }
 
     /// Writes a key that must not exist; says whether it did not.
@@ -308,6 +326,10 @@ impl Bus {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.talk.connection_state() == async_nats::connection::State::Connected
+    }
+
+    fn bucket_name(&self) -> String {
+        format!("KV_{}", self.fleet)
     }
 
     pub(super) fn frames_name(&self) -> String {

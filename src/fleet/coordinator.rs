@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::runtime::Runtime;
 
-use super::agent::answer_for_the_clock;
 use super::bus::{Access, Bus};
+use super::clock::RunClock;
 use super::coverage::{Ended, Outcome, Schedule, settle};
 use super::event::Event;
 use super::gathering::Watching;
@@ -26,6 +26,7 @@ use super::roster::Roster;
 use super::sharing::{check, dealing_of};
 use super::{FleetError, as_ns, key};
 use crate::credential::Credential;
+use crate::error::Chain;
 use crate::load::pacer::now_ns;
 use crate::record::KeyFacts;
 use crate::scenario::many::{credentials, key_digest, shared_files};
@@ -136,33 +137,14 @@ impl Coordinator {
         };
         let key_sha256 = given.first().map(key_digest).transpose()?;
         self.runtime.block_on(async {
+            let spec = self.spec(scenario, run)?;
             let (leader, revision) = take_lead(&self.bus, &self.plan, run, false).await?;
-            self.bus.forget_frames().await?;
-            let spec = Spec {
-                protocol: PROTOCOL,
-                run: run.to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                agents: self.plan.agents,
-                scenario: scenario.clone(),
-                files: shared_files(scenario)
-                    .into_iter()
-                    .map(|path| {
-                        let path = path.display().to_string();
-                        let sha256 = digest_of(&path)?;
-                        Ok(FileDigest { path, sha256 })
-                    })
-                    .collect::<Result<_, FleetError>>()?,
-                recipients: self
-                    .plan
-                    .recipients
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect(),
-            };
             let laid = self.lay_down(&spec, &given).await;
             drop(given);
             if laid.is_err() {
-                withdraw(&self.bus, run, &spec.recipients).await;
+                // Whatever of it is there: nobody has joined.
+                let _ = withdraw(&self.bus).await;
+                let _ = give_up_lead(&self.bus, run).await;
                 laid?;
             }
             let lead = Lead {
@@ -231,8 +213,32 @@ impl Coordinator {
         })
     }
 
-    /// Lays down what is to be run, after the keys that agents need for it.
+    /// Says what is to be run.
+    fn spec(&self, scenario: &Scenario, run: &str) -> Result<Spec, FleetError> {
+        let recipients = self.plan.recipients.iter();
+        Ok(Spec {
+            protocol: PROTOCOL,
+            run: run.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            agents: self.plan.agents,
+            scenario: scenario.clone(),
+            files: shared_files(scenario)
+                .into_iter()
+                .map(|path| {
+                    let path = path.display().to_string();
+                    let sha256 = digest_of(&path)?;
+                    Ok(FileDigest { path, sha256 })
+                })
+                .collect::<Result<_, FleetError>>()?,
+            recipients: recipients.map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Lays down what is to be run, after the keys that agents need for it, in
+    /// the place of what was left of earlier runs.
     async fn lay_down(&self, spec: &Spec, given: &[Credential]) -> Result<(), FleetError> {
+        withdraw(&self.bus).await?;
+        self.bus.forget_frames().await?;
         hand_out(&self.bus, spec, &self.plan.recipients, given).await?;
         self.bus.put(&key::spec(&spec.run), spec).await?;
         Ok(())
@@ -246,7 +252,8 @@ impl Coordinator {
         tell: &mut dyn FnMut(Event),
     ) -> Result<Led, FleetError> {
         let run = lead.spec.run.clone();
-        let clock = tokio::spawn(answer_for_the_clock(self.bus.clone(), run.clone()));
+        let clock = RunClock::of(lead.begin.as_ref());
+        let clock = tokio::spawn(clock.answer(self.bus.clone(), run.clone()));
         let led = self.gather_and_count(&mut lead, plan, stop, tell).await;
         clock.abort();
         if led.is_err() && lead.begin.is_none() {
@@ -265,7 +272,11 @@ impl Coordinator {
     ) -> Result<Led, FleetError> {
         let mut roster = Roster::new(lead.spec.agents, self.plan.lost_after);
         let refused = self.gather(lead, &mut roster, stop, tell).await;
-        withdraw(&self.bus, &lead.spec.run, &lead.spec.recipients).await;
+        if !lead.spec.recipients.is_empty()
+            && let Err(error) = withdraw(&self.bus).await
+        {
+            tell(Event::Trouble(Chain(&error).to_string()));
+        }
         let refused = refused?;
         let begin = match &lead.begin {
             Some(begin) => begin.clone(),

@@ -19,7 +19,7 @@ use super::event::{Event, Live};
 use super::key;
 use super::lead::{Lead, renew};
 use super::ledger::Ledger;
-use super::message::{Beat, Control, Hint, Leader, PROTOCOL, Want, of_json};
+use super::message::{Beat, Control, Hint, PROTOCOL, Want, of_json};
 use super::roster::Roster;
 use crate::error::Chain;
 
@@ -88,7 +88,10 @@ impl Watching<'_> {
             answered: 0,
             is_answering: true,
             trouble: None,
-            control: Control::default(),
+            control: Control {
+                protocol: PROTOCOL,
+                ..Control::default()
+            },
         };
         let mut give_up = Instant::now() + self.planned + LAST_WORDS;
         let mut is_stopping = false;
@@ -115,6 +118,7 @@ impl Watching<'_> {
             self.compare(&mut seen, tell);
             let is_wanted = stop.load(Ordering::Relaxed) || seen.control.stops;
             if is_wanted && !is_stopping {
+                seen.control.stops = true;
                 is_stopping = self.stop_agents(&run, &seen.control).await;
                 give_up = give_up.min(Instant::now() + STOPPING);
             }
@@ -179,11 +183,7 @@ impl Watching<'_> {
         })
         .await;
         let is_written = written.is_ok();
-        let control = written.unwrap_or_else(|_| Control {
-            protocol: PROTOCOL,
-            stops: true,
-            ..known.clone()
-        });
+        let control = written.unwrap_or_else(|_| known.clone());
         hint(self.bus, run, control).await;
         is_written
     }
@@ -194,13 +194,13 @@ impl Watching<'_> {
         let Ok(Some((control, _))) = self.bus.get::<Control>(&key).await else {
             return;
         };
-        // A store that was lost knows less.
+        seen.control.stops |= control.stops;
+        // A store that was lost knows less. What is known stays as it is: agents
+        // have gone by it.
         let known = seen.control.changes.len();
-        if let Some(new) = control.changes.get(known..) {
-            for change in new {
-                tell(Event::Changed(*change));
-            }
-            seen.control = control;
+        for change in control.changes.get(known..).unwrap_or_default() {
+            tell(Event::Changed(*change));
+            seen.control.changes.push(*change);
         }
     }
 
@@ -266,8 +266,9 @@ impl Watching<'_> {
         }
     }
 
-    /// Lays everything down again at a server that has lost its store.
-    async fn lay_down_again(&mut self, control: &Control) {
+    /// Lays everything down again at a server that has lost its store: the lead
+    /// last, so that nobody steers before all that was steered is there.
+    async fn lay_down_again(&self, control: &Control) {
         let run = &self.lead.spec.run;
         if self.bus.prepare_again().await.is_err()
             || self
@@ -278,25 +279,22 @@ impl Watching<'_> {
         {
             return;
         }
-        if let Some(begin) = &self.lead.begin {
-            let _ = self.bus.put(&key::begin(run), begin).await;
+        if (control.stops || !control.changes.is_empty())
+            && self.bus.create(&key::control(run), control).await.is_err()
+        {
+            return;
         }
-        if *control != Control::default() {
-            let _ = self.bus.create(&key::control(run), control).await;
+        if let Some(begin) = &self.lead.begin
+            && self.bus.put(&key::begin(run), begin).await.is_err()
+        {
+            return;
         }
         for (slot, place) in self.roster.places().iter().enumerate() {
             if let Some(place) = place {
                 let _ = self.bus.create(&key::card(run, slot), &place.card).await;
             }
         }
-        if self
-            .bus
-            .create(key::LEADER, &self.lead.leader)
-            .await
-            .is_ok()
-            && let Ok(Some((_, revision))) = self.bus.get::<Leader>(key::LEADER).await
-        {
-            self.lead.revision = revision;
-        }
+        // The next beat finds whose it is.
+        let _ = self.bus.create(key::LEADER, &self.lead.leader).await;
     }
 }

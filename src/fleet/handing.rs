@@ -49,12 +49,10 @@ pub(super) async fn hand_out(
     Ok(())
 }
 
-/// Purges what [`hand_out`] laid down; whatever the server does not do is left
-/// to the age at which it forgets keys.
-pub(super) async fn withdraw(bus: &Bus, run: &str, recipients: &[String]) {
-    for recipient in recipients {
-        let _ = bus.purge(&key::sealed(run, recipient)).await;
-    }
+/// Purges what [`hand_out`] laid down, for this run and earlier ones: whoever was
+/// killed may not even have said for whom.
+pub(super) async fn withdraw(bus: &Bus) -> Result<(), FleetError> {
+    Ok(bus.remove(key::ALL_SEALED).await?)
 }
 
 /// Takes what is meant for this agent; nothing if the run sends no keys.

@@ -19,6 +19,9 @@ pub fn sealed(run: &str, recipient: &str) -> String {
     format!("{run}.sealed.{recipient}")
 }
 
+/// All credentials that were sealed, of whatever run.
+pub const ALL_SEALED: &str = "*.sealed.>";
+
 /// What an agent is.
 #[must_use]
 pub fn card(run: &str, slot: usize) -> String {

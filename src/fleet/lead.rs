@@ -6,10 +6,12 @@
 
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+
 use super::bus::Bus;
 use super::coordinator::FleetPlan;
-use super::handing::withdraw;
 use super::message::{Begin, Card, Leader, PROTOCOL, Spec};
+use super::preparing::check_version;
 use super::{FleetError, draw_name, host_name, key};
 
 /// How long a leader's beat may stay the same before it counts as dead.
@@ -17,6 +19,21 @@ const LEADER_SILENCE: Duration = Duration::from_secs(4);
 
 /// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// What of a [`Spec`] every version understands.
+#[derive(Deserialize)]
+struct Laid {
+    protocol: u32,
+    version: String,
+}
+
+impl Laid {
+    /// Reads it; there is none of a run whose coordinator died before that.
+    async fn of(bus: &Bus, run: &str) -> Result<Option<Self>, FleetError> {
+        let laid = bus.get(&key::spec(run)).await?;
+        Ok(laid.map(|(laid, _)| laid))
+    }
+}
 
 /// A run that is led: what was laid down for it, and the proof of the lead.
 pub(super) struct Lead {
@@ -80,11 +97,14 @@ pub(super) async fn take_lead(
         is_over: false,
     };
     let before = bus.get::<Leader>(key::LEADER).await?;
+    if resumes {
+        let left = before.as_ref().filter(|(before, _)| !before.is_over);
+        let nothing = || FleetError::NothingToResume { fleet: fleet() };
+        let (left, _) = left.ok_or_else(nothing)?;
+        let laid = Laid::of(bus, &left.run).await?.ok_or_else(nothing)?;
+        check_version(&laid.version, laid.protocol)?;
+    }
     let revision = match before {
-        None if resumes => return Err(FleetError::NothingToResume { fleet: fleet() }),
-        Some((before, _)) if resumes && before.is_over => {
-            return Err(FleetError::NothingToResume { fleet: fleet() });
-        }
         None => 0,
         Some((before, revision)) if before.is_over => revision,
         Some((before, revision)) => {
@@ -104,11 +124,7 @@ pub(super) async fn take_lead(
             if resumes {
                 leader.run.clone_from(&before.run);
                 leader.takeovers = before.takeovers + 1;
-            } else if plan.discards {
-                if let Ok(Some((spec, _))) = bus.get::<Spec>(&key::spec(&before.run)).await {
-                    withdraw(bus, &before.run, &spec.recipients).await;
-                }
-            } else {
+            } else if !plan.discards && Laid::of(bus, &before.run).await?.is_some() {
                 return Err(FleetError::Unfinished { run: before.run });
             }
             revision
@@ -127,23 +143,34 @@ pub(super) async fn take_lead(
 /// Shows that the coordinator is alive, and notices if another one leads.
 pub(super) async fn renew(bus: &Bus, lead: &mut Lead) -> Result<(), FleetError> {
     lead.leader.beat += 1;
-    match bus.replace(key::LEADER, &lead.leader, lead.revision).await {
-        Ok(Some(revision)) => lead.revision = revision,
-        Ok(None) => match bus.get::<Leader>(key::LEADER).await {
-            Ok(Some((now, revision))) if now.coordinator == lead.leader.coordinator => {
-                // An earlier write had arrived, its acknowledgement had not.
+    // Where nothing was, the lead is the last that is laid down again.
+    if lead.revision > 0 {
+        match bus.replace(key::LEADER, &lead.leader, lead.revision).await {
+            Ok(Some(revision)) => {
                 lead.revision = revision;
+                return Ok(());
             }
-            Ok(Some((now, _))) => {
-                return Err(FleetError::TakenOver {
-                    host: now.host,
-                    run: lead.spec.run.clone(),
-                });
+            Ok(None) => {}
+            // The server is away: the next beat tells.
+            Err(_) if !bus.is_lost().await => return Ok(()),
+            Err(_) => {
+                lead.revision = 0;
+                return Ok(());
             }
-            // The store was lost, or the server is away: the next beat tells.
-            Ok(None) => lead.revision = 0,
-            Err(_) => {}
-        },
+        }
+    }
+    match bus.get::<Leader>(key::LEADER).await {
+        Ok(Some((now, revision))) if now.coordinator == lead.leader.coordinator => {
+            // An earlier write had arrived, its acknowledgement had not.
+            lead.revision = revision;
+        }
+        Ok(Some((now, _))) => {
+            return Err(FleetError::TakenOver {
+                host: now.host,
+                run: lead.spec.run.clone(),
+            });
+        }
+        Ok(None) => lead.revision = 0,
         Err(_) => {}
     }
     Ok(())

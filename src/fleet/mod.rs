@@ -11,7 +11,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`message`], `key` | what is said, and under which name it is found |
-//! | [`clock_offset`] | how far apart clocks are |
+//! | [`clock_offset`], `clock` | how far apart clocks are, and which one is the run's |
 //! | [`spool`], [`ledger`], [`timeline`] | what an agent keeps, and what the coordinator counts |
 //! | [`bus`], `access`, `frames` | how it travels over NATS, how servers are reached and streams read |
 //! | [`identity`], `handing` | who gets credentials that are sent, and how |
@@ -27,6 +27,7 @@
 mod access;
 pub mod agent;
 pub mod bus;
+mod clock;
 pub mod clock_offset;
 pub mod control;
 pub mod coordinator;

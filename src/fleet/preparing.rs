@@ -26,15 +26,21 @@ use crate::signer::Job;
 /// For how long signing is measured.
 const SIGNING: Duration = Duration::from_millis(100);
 
+/// Is a run of this version of the program?
+pub(super) fn check_version(version: &str, protocol: u32) -> Result<(), FleetError> {
+    let own = env!("CARGO_PKG_VERSION");
+    if version == own && protocol == PROTOCOL {
+        return Ok(());
+    }
+    Err(FleetError::Version {
+        theirs: format!("{version} (protocol {protocol})"),
+        own: format!("{own} (protocol {PROTOCOL})"),
+    })
+}
+
 /// Does this machine fit the run?
 fn check(spec: &Spec) -> Result<(), FleetError> {
-    let own = env!("CARGO_PKG_VERSION");
-    if spec.version != own || spec.protocol != PROTOCOL {
-        return Err(FleetError::Version {
-            theirs: format!("{} (protocol {})", spec.version, spec.protocol),
-            own: format!("{own} (protocol {PROTOCOL})"),
-        });
-    }
+    check_version(&spec.version, spec.protocol)?;
     for file in &spec.files {
         if digest_of(&file.path)? != file.sha256 {
             return Err(FleetError::OtherFile {

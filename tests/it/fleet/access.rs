@@ -87,51 +87,101 @@ fn certificates(folder: &std::path::Path) -> [PathBuf; 5] {
     [ca_path, server, server_key, client, client_key]
 }
 
+/// A server by the given rules, over TLS with certificates of clients.
+pub(super) struct Guard {
+    folder: PathBuf,
+    url: String,
+    ca: PathBuf,
+    client: (PathBuf, PathBuf),
+}
+
+impl Guard {
+    /// Puts one in the place of the stage's server; `more` are further users.
+    pub(super) fn new(stage: &mut Stage, more: &str) -> Self {
+        let [ca, server, server_key, client, client_key] = certificates(stage.path());
+        let rules = fs::read_to_string(RULES).unwrap();
+        assert_eq!(rules.matches("users: [").count(), 1);
+        let rules = rules.replace("users: [", &format!("users: [{more}"));
+        let tls = format!(
+            "tls {{ cert_file: {server:?}, key_file: {server_key:?}, ca_file: {ca:?}, \
+             verify: true }}\n"
+        );
+        serve(stage, &format!("{rules}\n{tls}"));
+        Self {
+            folder: stage.path().to_owned(),
+            url: stage.url(),
+            ca,
+            client: (client, client_key),
+        }
+    }
+
+    /// Writes the login of a user, such as `agent:works`.
+    fn login(&self, login: &str) -> PathBuf {
+        let path = self.folder.join(login.replace(':', "-"));
+        fs::write(&path, login).unwrap();
+        path
+    }
+
+    /// Lets a command in as a user.
+    pub(super) fn lets<'a>(&self, command: &'a mut Command, login: &str) -> &'a mut Command {
+        command
+            .args(["--nats", &self.url, "--login"])
+            .arg(self.login(login))
+            .arg("--nats-trusted")
+            .arg(&self.ca)
+            .arg("--nats-certificate")
+            .arg(&self.client.0)
+            .arg("--nats-key")
+            .arg(&self.client.1)
+    }
+
+    /// Returns how a user of the fleet gets in.
+    pub(super) fn access(&self, login: &str) -> Access {
+        Access {
+            servers: vec![self.url.clone()],
+            fleet: "mintmark".into(),
+            login: Some(self.login(login)),
+            trusted: Some(self.ca.clone()),
+            certificate: Some(self.client.clone()),
+            wait: Duration::from_secs(5),
+            ..Access::default()
+        }
+    }
+
+    /// Connects as a user who goes his own ways, with answers below `inbox`.
+    pub(super) async fn client(&self, login: &str, inbox: &str) -> async_nats::Client {
+        let (user, password) = login.split_once(':').unwrap();
+        async_nats::ConnectOptions::with_user_and_password(user.into(), password.into())
+            .add_root_certificates(self.ca.clone())
+            .add_client_certificate(self.client.0.clone(), self.client.1.clone())
+            .custom_inbox_prefix(inbox)
+            .request_timeout(Some(Duration::from_millis(300)))
+            .connect(&self.url)
+            .await
+            .unwrap()
+    }
+}
+
 #[test]
 fn with_tls_and_the_given_rules_a_fleet_runs_and_an_agent_may_do_no_more() {
     let Some(mut stage) = Stage::new() else {
         return;
     };
-    let [ca, server, server_key, client, client_key] = certificates(stage.path());
-    let rules = fs::read_to_string(RULES).unwrap();
-    let tls = format!(
-        "tls {{ cert_file: {server:?}, key_file: {server_key:?}, ca_file: {ca:?}, verify: true }}\n"
-    );
-    serve(&mut stage, &format!("{rules}\n{tls}"));
-    let login = |name: &str, text: &str| {
-        let path = stage.path().join(name);
-        fs::write(&path, text).unwrap();
-        path
-    };
-    let (leads, works) = (
-        login("leads", "coordinator:leads"),
-        login("works", "agent:works"),
-    );
-    let with = |command: &mut Command, login: &PathBuf| {
-        command
-            .args(["--nats", &stage.url(), "--login"])
-            .arg(login)
-            .arg("--nats-trusted")
-            .arg(&ca)
-            .arg("--nats-certificate")
-            .arg(&client)
-            .arg("--nats-key")
-            .arg(&client_key);
-    };
+    let guard = Guard::new(&mut stage, "");
     // Without a certificate nobody is let in.
     let mut stranger = program();
     stranger
         .args(["agent", "--nats", &stage.url(), "--connect-wait", "1s"])
         .arg("--login")
-        .arg(&works)
+        .arg(guard.login("agent:works"))
         .arg("--nats-trusted")
-        .arg(&ca);
+        .arg(&guard.ca);
     let mut stranger = Process::start(&mut stranger, stage.path(), "stranger");
     assert_eq!(stranger.end(), 3);
 
     let mut agent = program();
     agent.arg("agent");
-    with(&mut agent, &works);
+    guard.lets(&mut agent, "agent:works");
     let mut agent = Process::start(&mut agent, stage.path(), "agent-0");
     let scenario = stage.scenario(100, "5s");
     let mut coordinator = program();
@@ -139,30 +189,21 @@ fn with_tls_and_the_given_rules_a_fleet_runs_and_an_agent_may_do_no_more() {
         .args(["fleet", "run", scenario.to_str().unwrap(), "--agents", "1"])
         .args(["--json", "--results"])
         .arg(stage.path().join("results"));
-    with(&mut coordinator, &leads);
+    guard.lets(&mut coordinator, "coordinator:leads");
     let mut coordinator = Process::start(&mut coordinator, stage.path(), "coordinator");
     coordinator.wait_to_say("1 of 1 agents send");
 
     // Who steers may do that.
-    let steers = login("steers", "operator:steers");
     let mut steering = program();
     steering.args(["fleet", "rate", "0.9"]);
-    with(&mut steering, &steers);
+    guard.lets(&mut steering, "operator:steers");
     let mut steering = Process::start(&mut steering, stage.path(), "steering");
     assert_eq!(steering.end(), 0, "{}", steering.said());
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let access = Access {
-            servers: vec![stage.url()],
-            fleet: "mintmark".into(),
-            login: Some(works),
-            trusted: Some(ca),
-            certificate: Some((client, client_key)),
-            wait: Duration::from_secs(5),
-            ..Access::default()
-        };
-        let bus = Bus::connect(&access, "test").await.unwrap();
+        let access = guard.access("agent:works");
+        let bus = Bus::connect(&access, "agent").await.unwrap();
         let (leader, _) = bus
             .get::<mintmark::fleet::message::Leader>("leader")
             .await

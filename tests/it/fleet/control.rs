@@ -17,7 +17,7 @@ const WARM_UP: u64 = 300_000_000;
 /// The length of its slices, in nanoseconds.
 const SLICE: u64 = 500_000_000;
 
-fn steer(stage: &Stage, verb: &[&str]) -> Process {
+pub(super) fn steer(stage: &Stage, verb: &[&str]) -> Process {
     let mut command = program();
     command
         .arg("fleet")
@@ -28,7 +28,7 @@ fn steer(stage: &Stage, verb: &[&str]) -> Process {
 
 /// Returns when the schedule began, on the clock that all processes of this
 /// machine share.
-fn beginning(stage: &Stage) -> u64 {
+pub(super) fn beginning(stage: &Stage) -> u64 {
     let (runtime, bus) = stage.bus();
     runtime.block_on(async {
         let (leader, _) = bus.get::<Leader>("leader").await.unwrap().unwrap();
@@ -39,7 +39,7 @@ fn beginning(stage: &Stage) -> u64 {
 
 /// Waits until a slice of the measured phase has passed; returns when the
 /// schedule began.
-fn wait_for_a_slice(stage: &Stage) -> u64 {
+pub(super) fn wait_for_a_slice(stage: &Stage) -> u64 {
     let begun_ns = beginning(stage);
     let passed_ns = begun_ns + WARM_UP + SLICE;
     thread::sleep(Duration::from_nanos(passed_ns.saturating_sub(now_ns())));

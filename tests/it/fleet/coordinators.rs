@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::{Process, Stage, check, fleet_of, is_whole, open_of};
 use crate::stage::program;
 
-fn resume(stage: &Stage, name: &str) -> Process {
+pub(super) fn resume(stage: &Stage, name: &str) -> Process {
     let mut command = program();
     command
         .args([

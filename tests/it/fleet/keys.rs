@@ -17,7 +17,7 @@ use super::{CONFIG, Process, Stage, fleet_of, is_whole, open_of};
 use crate::stage::{program, text};
 
 /// Makes an identity as a user does, and returns its file and public key.
-fn identity(stage: &Stage, name: &str) -> (PathBuf, String) {
+pub(super) fn identity(stage: &Stage, name: &str) -> (PathBuf, String) {
     let path = stage.path().join(name);
     let made = program()
         .args(["agent", "--new-identity"])
@@ -29,7 +29,7 @@ fn identity(stage: &Stage, name: &str) -> (PathBuf, String) {
 }
 
 /// Moves the app into the stage's folder, its passphrase into a file of its own.
-fn move_the_app(stage: &Stage, scenario: &Path) -> (AppConfig, [PathBuf; 2]) {
+pub(super) fn move_the_app(stage: &Stage, scenario: &Path) -> (AppConfig, [PathBuf; 2]) {
     let mut config = AppConfig::from_json(&fs::read(CONFIG).unwrap()).unwrap();
     let whole = config.clone();
     let passphrase = config.passphrase.take().unwrap();
@@ -203,7 +203,7 @@ fn keys_do_not_open_for_a_run_whose_endpoint_was_changed_on_the_way() {
 }
 
 /// Waits until a run is laid down.
-fn wait_for_run(runtime: &tokio::runtime::Runtime, bus: &Bus) -> (String, Spec) {
+pub(super) fn wait_for_run(runtime: &tokio::runtime::Runtime, bus: &Bus) -> (String, Spec) {
     runtime.block_on(async {
         loop {
             if let Ok(Some(_)) = bus.get::<Leader>("leader").await {

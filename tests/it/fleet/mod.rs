@@ -12,8 +12,11 @@ mod keys;
 mod merging;
 mod networks;
 mod operators;
+mod sealed;
 mod servers;
+mod steering;
 mod strangers;
+mod takeovers;
 mod versions;
 
 use std::fs;
