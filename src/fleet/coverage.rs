@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::message::{Begin, Dealing, PROTOCOL, Totals};
 use super::roster::Roster;
 use super::whole::whole;
-use crate::load::arrival::Arrival;
+use crate::load::arrival::{Arrival, Start};
 use crate::load::open::OpenMeasured;
 use crate::load::pace::{Pace, Warp};
 use crate::load::population::Population;
@@ -51,15 +51,15 @@ impl Schedule {
     pub fn planned(&self, begin: &Begin, changes: &[RateChange]) -> Option<Vec<u64>> {
         let mut planned = vec![0; begin.weights.len()];
         let share = share_of(begin, 0, self.seed, self.population.as_ref())?;
-        for index in self.measured(changes) {
-            planned[share.owner(index)] += 1;
+        for start in self.measured(changes) {
+            planned[share.owner(start.index, start.due_ns)] += 1;
         }
         Some(planned)
     }
 
-    /// Iterates over the numbers of the starts that are due in the measured
+    /// Iterates over the starts, as planned, that are due in the measured
     /// phase.
-    fn measured(&self, changes: &[RateChange]) -> impl Iterator<Item = u64> {
+    fn measured(&self, changes: &[RateChange]) -> impl Iterator<Item = Start> {
         let warm_up_ns = as_ns(self.warm_up);
         let end_ns = warm_up_ns + as_ns(self.measure);
         let mut starts = self.arrival.starts(0, 1);
@@ -69,10 +69,10 @@ impl Schedule {
         let pace = (!changes.is_empty()).then(|| Arc::new(Pace::of(changes.to_vec())));
         let mut warp = Warp::of(pace);
         starts
-            .map(move |start| (start.index, warp.due_ns(start.due_ns)))
+            .map(move |start| (start, warp.due_ns(start.due_ns)))
             .take_while(move |(_, due_ns)| *due_ns < end_ns)
             .filter(move |(_, due_ns)| *due_ns >= warm_up_ns)
-            .map(|(index, _)| index)
+            .map(|(start, _)| start)
     }
 
     /// Counts the starts that changes of the rate left out of the measured
