@@ -289,6 +289,7 @@ impl Coordinator {
             lead,
             roster: &mut roster,
             ledger: &mut ledger,
+            schedule: &schedule,
             planned: plan.load.warm_up.0 + plan.load.measure.0 + plan.load.drain.0,
         };
         let control = watching.count(stop, tell).await?;
@@ -301,7 +302,7 @@ impl Coordinator {
             &Ended {
                 schedule: &schedule,
                 begin: &begin,
-                changes: &control.changes,
+                control: &control,
                 roster: &roster,
                 takeovers: lead.leader.takeovers,
                 refused,

@@ -12,16 +12,18 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::FleetError;
 use super::bus::{Bus, Frames};
 use super::control::{amend, hint};
+use super::coverage::Schedule;
 use super::event::{Event, Live};
 use super::key;
 use super::lead::{Lead, renew};
 use super::ledger::Ledger;
 use super::message::{Beat, Control, Hint, Leader, PROTOCOL, Want, of_json};
 use super::roster::Roster;
+use super::{FleetError, as_ns};
 use crate::error::Chain;
+use crate::scenario::LostShare;
 
 /// How often frames are fetched.
 const TICK: Duration = Duration::from_millis(200);
@@ -49,6 +51,7 @@ pub(super) struct Watching<'a> {
     pub lead: &'a mut Lead,
     pub roster: &'a mut Roster,
     pub ledger: &'a mut Ledger,
+    pub schedule: &'a Schedule,
     /// The length of the schedule and its drain.
     pub planned: Duration,
 }
@@ -90,6 +93,8 @@ impl Watching<'_> {
             trouble: None,
             control: Control::default(),
         };
+        // Whoever takes over a run has to know whose messages to take.
+        self.heed(&mut seen, tell).await;
         let mut give_up = Instant::now() + self.planned + LAST_WORDS;
         let mut is_stopping = false;
         let mut ticked = Instant::now();
@@ -113,6 +118,9 @@ impl Watching<'_> {
             ticked = Instant::now();
             self.fetch(&mut seen, tell).await;
             self.compare(&mut seen, tell);
+            if !is_stopping {
+                self.replace_lost(&mut seen, tell).await;
+            }
             let is_wanted = stop.load(Ordering::Relaxed) || seen.control.stops;
             if is_wanted && !is_stopping {
                 is_stopping = self.stop_agents(&run, &seen.control).await;
@@ -121,11 +129,8 @@ impl Watching<'_> {
             if seen.looked.elapsed() >= SECOND {
                 self.look(&mut seen, tell).await?;
             }
-            let all = 0..self.lead.spec.agents;
-            if all
-                .clone()
-                .all(|slot| seen.ended.contains(&slot) || self.roster.is_lost(slot))
-            {
+            let mut all = 0..self.roster.places().len();
+            if all.all(|slot| seen.ended.contains(&slot) || self.roster.is_lost(slot)) {
                 break;
             }
             if Instant::now() >= give_up {
@@ -189,18 +194,77 @@ impl Watching<'_> {
     }
 
     /// Reads what others have laid down for the agents to heed.
-    async fn heed(&self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+    async fn heed(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
         let key = key::control(&self.lead.spec.run);
         let Ok(Some((control, _))) = self.bus.get::<Control>(&key).await else {
             return;
         };
+        self.adopt(control, seen, tell);
+    }
+
+    /// Takes what is new of what agents have to heed.
+    fn adopt(&mut self, control: Control, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+        let changes = control.changes.get(seen.control.changes.len()..);
+        let handovers = control.handovers.get(seen.control.handovers.len()..);
         // A store that was lost knows less.
-        let known = seen.control.changes.len();
-        if let Some(new) = control.changes.get(known..) {
-            for change in new {
-                tell(Event::Changed(*change));
+        let (Some(changes), Some(handovers)) = (changes, handovers) else {
+            return;
+        };
+        for change in changes {
+            tell(Event::Changed(*change));
+        }
+        let warm_up_ns = as_ns(self.schedule.warm_up);
+        for handover in handovers {
+            let from_ns = handover.from_ns.saturating_sub(warm_up_ns);
+            self.ledger.give_away(handover.lost, from_ns);
+            for (slot, by) in handover.heirs().zip(&handover.by) {
+                self.roster.admit_heir(slot, *by, handover.lost);
+                if let Some(place) = &self.roster.places()[slot] {
+                    self.ledger.expect(slot, &place.card.incarnation);
+                }
             }
-            seen.control = control;
+            tell(Event::HandedOver(handover.clone()));
+        }
+        seen.control = control;
+    }
+
+    /// Gives the starts of agents that are lost to those that are not, if the
+    /// scenario wants that and enough of it is left.
+    async fn replace_lost(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+        let spec = &self.lead.spec;
+        if spec.scenario.fleet.lost_share != LostShare::Reassign {
+            return;
+        }
+        let is_gone = |slot: &usize| {
+            let end = self.ledger.slots()[*slot].end.as_ref();
+            let has_failed = end.is_some_and(|end| end.failed.is_some());
+            has_failed || seen.lost.contains(slot)
+        };
+        let lost: Vec<usize> = (0..self.ledger.slots().len())
+            .filter(|slot| is_gone(slot) && seen.control.handed_over(*slot).is_none())
+            .collect();
+        let by: Vec<usize> = (0..spec.agents)
+            .filter(|slot| !is_gone(slot) && seen.control.handed_over(*slot).is_none())
+            .collect();
+        let elapsed = self.roster.elapsed();
+        let hand_over = |control: &mut Control| {
+            lost.iter()
+                .all(|lost| control.hand_over(*lost, &by, spec.agents, elapsed, self.schedule))
+        };
+        if lost.is_empty() || by.is_empty() || !hand_over(&mut seen.control.clone()) {
+            return;
+        }
+        let written = amend(self.bus, &spec.run, |control| {
+            hand_over(control);
+            Ok(())
+        })
+        .await;
+        match written {
+            Ok(control) => {
+                hint(self.bus, &spec.run, control.clone()).await;
+                self.adopt(control, seen, tell);
+            }
+            Err(error) => tell(Event::Trouble(Chain(&error).to_string())),
         }
     }
 
