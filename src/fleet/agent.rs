@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::bus::{Access, Bus};
 use super::carrying::Carrier;
-use super::clock_offset::{ClockOffset, Reading, Sample};
+use super::clock_offset::{ClockOffset, Reading, RunClock, Sample};
 use super::identity::Identity;
 use super::message::{Beat, Begin, Card, Leader, PROTOCOL, Refusal, Sender, Spec, State};
 use super::preparing::{Ready, prepare};
@@ -103,7 +103,8 @@ async fn life(
             return Err(error);
         }
     };
-    let clock = compare_clocks(&bus, &spec.run).await?;
+    let leader = leader_of(&bus).await;
+    let mut clock = compare_clocks(&bus, &spec.run).await?;
     let slot = join(&bus, plan, &spec, &ready, &clock, &incarnation).await?;
     tell(Step::Ready(slot));
     let of = Sender {
@@ -112,6 +113,10 @@ async fn life(
         incarnation,
     };
     let begin = wait_for_beginning(&bus, plan, &of, stop).await?;
+    if leader_of(&bus).await != leader {
+        // Who tells the beginning is another one, by another clock.
+        clock = compare_clocks(&bus, &of.run).await?;
+    }
     tell(Step::Running);
     let carrier = Carrier {
         bus: &bus,
@@ -126,6 +131,12 @@ async fn life(
     carrier.carry().await?;
     tell(Step::Done);
     Ok(())
+}
+
+/// Returns who leads the fleet, if that can be read.
+async fn leader_of(bus: &Bus) -> Option<String> {
+    let leader = bus.get::<Leader>(key::LEADER).await.ok().flatten();
+    leader.map(|(leader, _)| leader.coordinator)
 }
 
 /// Looks for a key until it is there.
@@ -214,14 +225,17 @@ pub fn read_clocks() -> Reading {
     }
 }
 
-/// Tells agents what this machine's clocks show, whenever one asks.
-pub(super) async fn answer_for_the_clock(bus: Bus, run: String) {
+/// Tells agents what the clocks show, whenever one asks, as soon as that is
+/// known.
+pub(super) async fn answer_for_the_clock(bus: Bus, run: String, clock: Arc<RunClock>) {
     // A subscription outlives a reconnection; one that cannot be made is made
     // again.
     loop {
         if let Ok(mut questions) = bus.listen("clock", &run).await {
             while let Some(question) = questions.next().await {
-                bus.answer(&question, &read_clocks()).await;
+                if let Some(reading) = clock.read(read_clocks()) {
+                    bus.answer(&question, &reading).await;
+                }
             }
         }
         tokio::time::sleep(LOOK).await;

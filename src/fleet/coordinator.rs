@@ -5,6 +5,7 @@
 //! that cannot be read again: a coordinator that takes over finds what was
 //! laid down in the bucket, and reads the frames from the first one on.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 
 use super::agent::answer_for_the_clock;
 use super::bus::{Access, Bus};
+use super::clock_offset::RunClock;
 use super::coverage::{Ended, Outcome, Schedule, settle};
 use super::event::Event;
 use super::gathering::Watching;
@@ -170,6 +172,7 @@ impl Coordinator {
                 begin: None,
                 leader,
                 revision,
+                clock: RunClock::own().into(),
                 key_sha256,
             };
             self.to_the_end(lead, &plan, stop, tell).await
@@ -200,11 +203,16 @@ impl Coordinator {
                 .ok_or_else(nothing)?;
             let begin = self.bus.get::<Begin>(&key::begin(&run)).await?;
             let plan = spec.scenario.plan()?;
+            let clock = match begin {
+                Some(_) => RunClock::of_another(),
+                None => RunClock::own(),
+            };
             let lead = Lead {
                 spec,
                 begin: begin.map(|(begin, _)| begin),
                 leader,
                 revision,
+                clock: clock.into(),
                 // The files may be another machine's; agents are compared.
                 key_sha256: None,
             };
@@ -246,7 +254,11 @@ impl Coordinator {
         tell: &mut dyn FnMut(Event),
     ) -> Result<Led, FleetError> {
         let run = lead.spec.run.clone();
-        let clock = tokio::spawn(answer_for_the_clock(self.bus.clone(), run.clone()));
+        let clock = tokio::spawn(answer_for_the_clock(
+            self.bus.clone(),
+            run.clone(),
+            Arc::clone(&lead.clock),
+        ));
         let led = self.gather_and_count(&mut lead, plan, stop, tell).await;
         clock.abort();
         if led.is_err() && lead.begin.is_none() {

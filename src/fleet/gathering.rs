@@ -19,10 +19,11 @@ use super::event::{Event, Live};
 use super::key;
 use super::lead::{Lead, renew};
 use super::ledger::Ledger;
-use super::message::{Beat, Control, Hint, Leader, PROTOCOL, Want, of_json};
+use super::message::{Beat, Control, Hint, Leader, PROTOCOL, State, Want, of_json};
 use super::roster::Roster;
 use super::{FleetError, as_ns};
 use crate::error::Chain;
+use crate::load::pacer::now_ns;
 use crate::scenario::LostShare;
 
 /// How often frames are fetched.
@@ -102,6 +103,7 @@ impl Watching<'_> {
             tokio::select! {
                 Some(beat) = beats.next() => {
                     if let Ok(beat) = of_json::<Beat>(&beat.payload) {
+                        self.hear_the_time(&beat);
                         self.roster.heard(beat);
                     }
                     continue;
@@ -139,6 +141,17 @@ impl Watching<'_> {
         }
         self.heed(&mut seen, tell).await;
         Ok(seen.control)
+    }
+
+    /// Compares the clock of the beginning with what an agent says.
+    fn hear_the_time(&self, beat: &Beat) {
+        if let Some(begin) = &self.lead.begin
+            && beat.run == self.lead.spec.run
+            && beat.state == State::Running
+        {
+            let clock = &self.lead.clock;
+            clock.hear(begin.at_ns, beat.elapsed_ns, now_ns());
+        }
     }
 
     /// Takes the frames that have come.

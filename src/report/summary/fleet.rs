@@ -76,11 +76,17 @@ pub fn fleet_facts(fleet: &FleetRecord) -> Vec<Fact> {
     if coverage.reassigned > 0 || coverage.surplus > 0 {
         facts.push(fact(
             "reassigned",
-            format!(
-                "{} starts made in place of agents that were lost, {} more made twice and left out",
-                count(coverage.reassigned),
-                count(coverage.surplus)
-            ),
+            match coverage.surplus {
+                0 => format!(
+                    "{} starts, of agents that were lost",
+                    count(coverage.reassigned)
+                ),
+                surplus => format!(
+                    "{} starts, of agents that were lost; {} made twice and left out",
+                    count(coverage.reassigned),
+                    count(surplus)
+                ),
+            },
         ));
     }
     if !fleet.changes.is_empty() {
