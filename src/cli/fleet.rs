@@ -85,6 +85,10 @@ struct RunFlags {
 
 #[derive(Debug, Args)]
 struct ResumeFlags {
+    /// How long to wait for agents, if the run had not begun.
+    #[arg(long, value_name = "SPAN", default_value = "5m")]
+    join_timeout: Span,
+
     #[command(flatten)]
     leading: LeadingFlags,
 
@@ -223,7 +227,8 @@ fn run_fleet(flags: &RunFlags, log: LogFlags) -> Result<Exit, Failure> {
 
 fn resume(flags: &ResumeFlags, log: LogFlags) -> Result<Exit, Failure> {
     let access = flags.access.access()?;
-    let fleet = flags.leading.plan(access, 1, Duration::ZERO, false);
+    let patience = flags.join_timeout.0;
+    let fleet = flags.leading.plan(access, 1, patience, false);
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let coordinator = Coordinator::connect(fleet).map_err(Failure::failed)?;
     let watch = ManyWatch::start();
@@ -350,6 +355,15 @@ fn words_of(event: Event) -> String {
         Event::Begins(within) => format!("begins in {}", Shown(within)),
         Event::Changed(change) => format!("the load {change}"),
         Event::Lost(slot) => format!("agent {slot} is silent, and lost unless it returns"),
+        Event::HandedOver(handover) => {
+            let by: Vec<String> = handover.by.iter().map(ToString::to_string).collect();
+            format!(
+                "what agent {} would start from {} on is started by {}",
+                handover.lost,
+                Shown(Duration::from_nanos(handover.from_ns)),
+                by.join(", ")
+            )
+        }
         Event::Returned(slot) => format!("agent {slot} is back"),
         Event::Ended(slot) => format!("agent {slot} has told all"),
         Event::Trouble(what) => format!("{what}; agents keep what they measure"),

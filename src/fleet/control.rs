@@ -93,9 +93,8 @@ async fn change_rate(bus: &Bus, run: &str, factor_ppm: u64) -> Result<Control, F
     let ends_ns = as_ns(load.warm_up.0 + load.measure.0);
     let clock = compare_clocks(bus, run).await?;
     amend(bus, run, |control| {
-        let earliest = control.changes.last().map_or(0, |last| last.from_ns);
         let at_ns = clock.other_ns(now_ns()) + as_ns(AHEAD);
-        let from_ns = at_ns.saturating_sub(begin.at_ns).max(earliest);
+        let from_ns = at_ns.saturating_sub(begin.at_ns).max(control.settled_ns());
         if from_ns >= ends_ns {
             return Err(FleetError::Ending {
                 run: run.to_owned(),

@@ -5,14 +5,16 @@
 //! that cannot be read again: a coordinator that takes over finds what was
 //! laid down in the bucket, and reads the frames from the first one on.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use tokio::runtime::Runtime;
 
+use super::agent::answer_for_the_clock;
 use super::bus::{Access, Bus};
-use super::clock::RunClock;
+use super::clock_offset::RunClock;
 use super::coverage::{Ended, Outcome, Schedule, settle};
 use super::event::Event;
 use super::gathering::Watching;
@@ -152,6 +154,7 @@ impl Coordinator {
                 begin: None,
                 leader,
                 revision,
+                clock: RunClock::own().into(),
                 key_sha256,
             };
             self.to_the_end(lead, &plan, stop, tell).await
@@ -182,11 +185,16 @@ impl Coordinator {
                 .ok_or_else(nothing)?;
             let begin = self.bus.get::<Begin>(&key::begin(&run)).await?;
             let plan = spec.scenario.plan()?;
+            let clock = match begin {
+                Some(_) => RunClock::of_another(),
+                None => RunClock::own(),
+            };
             let lead = Lead {
                 spec,
                 begin: begin.map(|(begin, _)| begin),
                 leader,
                 revision,
+                clock: clock.into(),
                 // The files may be another machine's; agents are compared.
                 key_sha256: None,
             };
@@ -252,8 +260,11 @@ impl Coordinator {
         tell: &mut dyn FnMut(Event),
     ) -> Result<Led, FleetError> {
         let run = lead.spec.run.clone();
-        let clock = RunClock::of(lead.begin.as_ref());
-        let clock = tokio::spawn(clock.answer(self.bus.clone(), run.clone()));
+        let clock = tokio::spawn(answer_for_the_clock(
+            self.bus.clone(),
+            run.clone(),
+            Arc::clone(&lead.clock),
+        ));
         let led = self.gather_and_count(&mut lead, plan, stop, tell).await;
         clock.abort();
         if led.is_err() && lead.begin.is_none() {
@@ -300,6 +311,7 @@ impl Coordinator {
             lead,
             roster: &mut roster,
             ledger: &mut ledger,
+            schedule: &schedule,
             planned: plan.load.warm_up.0 + plan.load.measure.0 + plan.load.drain.0,
         };
         let control = watching.count(stop, tell).await?;
@@ -312,7 +324,7 @@ impl Coordinator {
             &Ended {
                 schedule: &schedule,
                 begin: &begin,
-                changes: &control.changes,
+                control: &control,
                 roster: &roster,
                 takeovers: lead.leader.takeovers,
                 refused,

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::message::Handover;
 use super::roster::Progress;
 use crate::record::RateChange;
 
@@ -31,6 +32,8 @@ pub enum Event {
     Lost(usize),
     /// An agent that had fallen silent is back.
     Returned(usize),
+    /// The starts of a lost agent are made by others.
+    HandedOver(Handover),
     /// An agent has told its end.
     Ended(usize),
     /// What the server does not do, as far as it is new.

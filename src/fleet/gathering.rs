@@ -12,16 +12,19 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::FleetError;
 use super::bus::{Bus, Frames};
 use super::control::{amend, hint};
+use super::coverage::Schedule;
 use super::event::{Event, Live};
 use super::key;
 use super::lead::{Lead, renew};
 use super::ledger::Ledger;
-use super::message::{Beat, Control, Hint, PROTOCOL, Want, of_json};
+use super::message::{Beat, Control, Hint, PROTOCOL, State, Want, of_json};
 use super::roster::Roster;
+use super::{FleetError, as_ns};
 use crate::error::Chain;
+use crate::load::pacer::now_ns;
+use crate::scenario::LostShare;
 
 /// How often frames are fetched.
 const TICK: Duration = Duration::from_millis(200);
@@ -49,6 +52,7 @@ pub(super) struct Watching<'a> {
     pub lead: &'a mut Lead,
     pub roster: &'a mut Roster,
     pub ledger: &'a mut Ledger,
+    pub schedule: &'a Schedule,
     /// The length of the schedule and its drain.
     pub planned: Duration,
 }
@@ -88,11 +92,10 @@ impl Watching<'_> {
             answered: 0,
             is_answering: true,
             trouble: None,
-            control: Control {
-                protocol: PROTOCOL,
-                ..Control::default()
-            },
+            control: nothing_to_heed(),
         };
+        // Whoever takes over a run has to know whose messages to take.
+        self.heed(&mut seen, tell).await;
         let mut give_up = Instant::now() + self.planned + LAST_WORDS;
         let mut is_stopping = false;
         let mut ticked = Instant::now();
@@ -100,6 +103,7 @@ impl Watching<'_> {
             tokio::select! {
                 Some(beat) = beats.next() => {
                     if let Ok(beat) = of_json::<Beat>(&beat.payload) {
+                        self.hear_the_time(&beat);
                         self.roster.heard(beat);
                     }
                     continue;
@@ -116,6 +120,9 @@ impl Watching<'_> {
             ticked = Instant::now();
             self.fetch(&mut seen, tell).await;
             self.compare(&mut seen, tell);
+            if !is_stopping {
+                self.replace_lost(&mut seen, tell).await;
+            }
             let is_wanted = stop.load(Ordering::Relaxed) || seen.control.stops;
             if is_wanted && !is_stopping {
                 seen.control.stops = true;
@@ -125,11 +132,8 @@ impl Watching<'_> {
             if seen.looked.elapsed() >= SECOND {
                 self.look(&mut seen, tell).await?;
             }
-            let all = 0..self.lead.spec.agents;
-            if all
-                .clone()
-                .all(|slot| seen.ended.contains(&slot) || self.roster.is_lost(slot))
-            {
+            let mut all = 0..self.roster.places().len();
+            if all.all(|slot| seen.ended.contains(&slot) || self.roster.is_lost(slot)) {
                 break;
             }
             if Instant::now() >= give_up {
@@ -138,6 +142,17 @@ impl Watching<'_> {
         }
         self.heed(&mut seen, tell).await;
         Ok(seen.control)
+    }
+
+    /// Compares the clock of the beginning with what an agent says.
+    fn hear_the_time(&self, beat: &Beat) {
+        if let Some(begin) = &self.lead.begin
+            && beat.run == self.lead.spec.run
+            && beat.state == State::Running
+        {
+            let clock = &self.lead.clock;
+            clock.hear(begin.at_ns, beat.elapsed_ns, now_ns());
+        }
     }
 
     /// Takes the frames that have come.
@@ -189,18 +204,78 @@ impl Watching<'_> {
     }
 
     /// Reads what others have laid down for the agents to heed.
-    async fn heed(&self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+    async fn heed(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
         let key = key::control(&self.lead.spec.run);
         let Ok(Some((control, _))) = self.bus.get::<Control>(&key).await else {
             return;
         };
-        seen.control.stops |= control.stops;
-        // A store that was lost knows less. What is known stays as it is: agents
-        // have gone by it.
-        let known = seen.control.changes.len();
-        for change in control.changes.get(known..).unwrap_or_default() {
+        self.adopt(&control, seen, tell);
+    }
+
+    /// Takes what is new of what agents have to heed.
+    fn adopt(&mut self, control: &Control, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+        // A store that was lost knows less.
+        let changes = control.changes.get(seen.control.changes.len()..);
+        let handovers = control.handovers.get(seen.control.handovers.len()..);
+        let (changes, handovers) = (changes.unwrap_or_default(), handovers.unwrap_or_default());
+        for change in changes {
             tell(Event::Changed(*change));
-            seen.control.changes.push(*change);
+        }
+        let warm_up_ns = as_ns(self.schedule.warm_up);
+        for handover in handovers {
+            let from_ns = handover.from_ns.saturating_sub(warm_up_ns);
+            self.ledger.give_away(handover.lost, from_ns);
+            for (slot, by) in handover.heirs().zip(&handover.by) {
+                self.roster.admit_heir(slot, *by, handover.lost);
+                if let Some(place) = &self.roster.places()[slot] {
+                    self.ledger.expect(slot, &place.card.incarnation);
+                }
+            }
+            tell(Event::HandedOver(handover.clone()));
+        }
+        // What is known stays as it is: agents have gone by it.
+        seen.control.stops |= control.stops;
+        seen.control.changes.extend_from_slice(changes);
+        seen.control.handovers.extend_from_slice(handovers);
+    }
+
+    /// Gives the starts of agents that are lost to those that are not, if the
+    /// scenario wants that and enough of it is left.
+    async fn replace_lost(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+        let spec = &self.lead.spec;
+        if spec.scenario.fleet.lost_share != LostShare::Reassign {
+            return;
+        }
+        let is_gone = |slot: &usize| {
+            let end = self.ledger.slots()[*slot].end.as_ref();
+            let has_failed = end.is_some_and(|end| end.failed.is_some());
+            has_failed || seen.lost.contains(slot)
+        };
+        let lost: Vec<usize> = (0..self.ledger.slots().len())
+            .filter(|slot| is_gone(slot) && seen.control.handed_over(*slot).is_none())
+            .collect();
+        let by: Vec<usize> = (0..spec.agents)
+            .filter(|slot| !is_gone(slot) && seen.control.handed_over(*slot).is_none())
+            .collect();
+        let elapsed = self.roster.elapsed();
+        let hand_over = |control: &mut Control| {
+            lost.iter()
+                .all(|lost| control.hand_over(*lost, &by, spec.agents, elapsed, self.schedule))
+        };
+        if lost.is_empty() || by.is_empty() || !hand_over(&mut seen.control.clone()) {
+            return;
+        }
+        let written = amend(self.bus, &spec.run, |control| {
+            hand_over(control);
+            Ok(())
+        })
+        .await;
+        match written {
+            Ok(control) => {
+                hint(self.bus, &spec.run, control.clone()).await;
+                self.adopt(&control, seen, tell);
+            }
+            Err(error) => tell(Event::Trouble(Chain(&error).to_string())),
         }
     }
 
@@ -279,7 +354,7 @@ impl Watching<'_> {
         {
             return;
         }
-        if (control.stops || !control.changes.is_empty())
+        if *control != nothing_to_heed()
             && self.bus.create(&key::control(run), control).await.is_err()
         {
             return;
@@ -296,5 +371,13 @@ impl Watching<'_> {
         }
         // The next beat finds whose it is.
         let _ = self.bus.create(key::LEADER, &self.lead.leader).await;
+    }
+}
+
+/// What agents have to heed before anybody has said anything.
+fn nothing_to_heed() -> Control {
+    Control {
+        protocol: PROTOCOL,
+        ..Control::default()
     }
 }

@@ -11,12 +11,13 @@
 //! | module | answers |
 //! |---|---|
 //! | [`message`], `key` | what is said, and under which name it is found |
-//! | [`clock_offset`], `clock` | how far apart clocks are, and which one is the run's |
+//! | [`clock_offset`] | how far apart clocks are, and which one is the run's |
 //! | [`spool`], [`ledger`], [`timeline`] | what an agent keeps, and what the coordinator counts |
 //! | [`bus`], `access`, `frames` | how it travels over NATS, how servers are reached and streams read |
 //! | [`identity`], `handing` | who gets credentials that are sent, and how |
 //! | `sharing` | what can be shared out |
-//! | [`agent`], `preparing`, [`reporter`], `lookout` | what an agent does, tells and hears |
+//! | [`agent`], `preparing`, `carrying`, [`reporter`], `lookout` | what an agent does, tells and hears |
+//! | [`handover`] | who makes the starts of an agent that was lost |
 //! | [`coordinator`], `lead`, `gathering`, [`event`], [`roster`] | what the coordinator does, and who takes part |
 //! | [`control`] | how a run is paused, changed in rate or stopped |
 //! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
@@ -27,7 +28,7 @@
 mod access;
 pub mod agent;
 pub mod bus;
-mod clock;
+mod carrying;
 pub mod clock_offset;
 pub mod control;
 pub mod coordinator;
@@ -37,6 +38,7 @@ mod finding;
 mod frames;
 mod gathering;
 mod handing;
+pub mod handover;
 pub mod identity;
 mod key;
 mod lead;

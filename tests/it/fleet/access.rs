@@ -102,8 +102,10 @@ impl Guard {
         let rules = fs::read_to_string(RULES).unwrap();
         assert_eq!(rules.matches("users: [").count(), 1);
         let rules = rules.replace("users: [", &format!("users: [{more}"));
+        let [ca_file, cert_file, key_file] =
+            [&ca, &server, &server_key].map(|path| path.display().to_string());
         let tls = format!(
-            "tls {{ cert_file: {server:?}, key_file: {server_key:?}, ca_file: {ca:?}, \
+            "tls {{ cert_file: {cert_file:?}, key_file: {key_file:?}, ca_file: {ca_file:?}, \
              verify: true }}\n"
         );
         serve(stage, &format!("{rules}\n{tls}"));
@@ -215,6 +217,7 @@ fn with_tls_and_the_given_rules_a_fleet_runs_and_an_agent_may_do_no_more() {
             protocol: PROTOCOL,
             stops: true,
             changes: Vec::new(),
+            handovers: Vec::new(),
         };
         let key = format!("{}.control", leader.run);
         let refused = bus.put(&key, &control).await.unwrap_err();

@@ -1,5 +1,6 @@
 //! Coordinators that die, and more than one of them.
 
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -7,10 +8,10 @@ use mintmark::fleet::message::Leader;
 use mintmark::record::fleet::AgentEnd;
 use rustix::process::Signal;
 
-use super::{Process, Stage, check, fleet_of, is_whole, open_of};
+use super::{Process, Stage, check, fleet_of, has_finding, is_whole, open_of};
 use crate::stage::program;
 
-pub(super) fn resume(stage: &Stage, name: &str) -> Process {
+pub(super) fn resume(stage: &Stage, name: &str, flags: &[&str]) -> Process {
     let mut command = program();
     command
         .args([
@@ -21,7 +22,8 @@ pub(super) fn resume(stage: &Stage, name: &str) -> Process {
             "--json",
             "--results",
         ])
-        .arg(stage.path().join("results"));
+        .arg(stage.path().join("results"))
+        .args(flags);
     Process::start(&mut command, stage.path(), name)
 }
 
@@ -34,7 +36,7 @@ fn a_coordinator_that_is_killed_is_resumed_and_nothing_is_missing() {
     first.wait_to_say("2 of 2 agents send");
     thread::sleep(Duration::from_millis(1_200));
     first.kill();
-    let mut second = resume(&stage, "second");
+    let mut second = resume(&stage, "second", &[]);
     second.end();
     let document = stage.document("second");
     check(&document);
@@ -50,9 +52,74 @@ fn a_coordinator_that_is_killed_is_resumed_and_nothing_is_missing() {
         assert_eq!(agent.end(), 0, "{}", agent.said());
     }
     // It is over: nobody can take it over once more, and another run begins.
-    let mut third = resume(&stage, "third");
+    let mut third = resume(&stage, "third", &[]);
     assert_eq!(third.end(), 3);
     assert!(third.said().contains("no run without a result"));
+}
+
+/// Resumes a run where the monotonic clock is far from that of the others, as
+/// on another machine; `None` where that cannot be.
+fn resume_elsewhere(stage: &Stage, name: &str, ahead: &str) -> Option<Process> {
+    let apart = ["--time", "--monotonic", ahead];
+    let can = Command::new("unshare").args(apart).arg("true").output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        println!("skipped: there are no namespaces of time here");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command
+        .args(apart)
+        .arg(program().get_program())
+        .args(["fleet", "resume", "--nats", &stage.url(), "--json"])
+        .arg("--results")
+        .arg(stage.path().join("results"));
+    Some(Process::start(&mut command, stage.path(), name))
+}
+
+#[test]
+fn a_run_that_is_resumed_on_another_machine_before_its_beginning_begins_at_once() {
+    let Some(stage) = Stage::new() else { return };
+    let scenario = stage.scenario(100, "3s");
+    let _first_agent = stage.agent("agent-0", &["--slot", "0"]);
+    let mut first = stage.coordinator(&scenario, 2, &[]);
+    first.wait_to_say("agent 0 joined");
+    first.kill();
+    let Some(mut second) = resume_elsewhere(&stage, "second", "500000") else {
+        return;
+    };
+    second.wait_to_say("agent 0 joined");
+    let _second_agent = stage.agent("agent-1", &["--slot", "1"]);
+    second.end();
+    let document = stage.document("second");
+    check(&document);
+    assert!(is_whole(&document), "{:?}", fleet_of(&document));
+    assert!(fleet_of(&document).start_skew_ns < 500_000_000);
+}
+
+#[test]
+fn a_run_that_is_resumed_on_another_machine_can_be_steered() {
+    let Some(stage) = Stage::new() else { return };
+    let scenario = stage.scenario(100, "11s");
+    let _agents = stage.agents(2);
+    let mut first = stage.coordinator(&scenario, 2, &[]);
+    first.wait_to_say("2 of 2 agents send");
+    first.kill();
+    let Some(mut second) = resume_elsewhere(&stage, "second", "500000") else {
+        return;
+    };
+    second.wait_to_say("2 of 2 agents send");
+    let mut rate = program();
+    rate.args(["fleet", "rate", "0.5", "--nats", &stage.url()]);
+    assert_eq!(Process::start(&mut rate, stage.path(), "rate").end(), 0);
+    second.end();
+    let document = stage.document("second");
+    check(&document);
+    let fleet = fleet_of(&document);
+    assert!(is_whole(&document), "{fleet:?}");
+    assert_eq!(fleet.changes.len(), 1);
+    // It took four seconds and more to find the first one dead.
+    assert!(fleet.changes[0].from_ns > 4_000_000_000, "{fleet:?}");
+    assert!(!has_finding(&document, "fleet-control"), "{fleet:?}");
 }
 
 #[test]
@@ -124,4 +191,24 @@ fn an_interrupt_at_the_coordinator_stops_all_agents_and_keeps_what_was_measured(
     for agent in &mut agents {
         assert_eq!(agent.end(), 0, "{}", agent.said());
     }
+}
+
+#[test]
+fn a_run_that_could_not_be_laid_down_is_in_nobodys_way() {
+    let Some(stage) = Stage::new() else { return };
+    let scenario = stage.scenario(100, "2s");
+    // No stream takes a message of such a length.
+    let toml = std::fs::read_to_string(&scenario).unwrap();
+    let users = "users = [\"1000000\"";
+    let long = (0..150).map(|user| format!(", \"{user:010000}\""));
+    let long = users.to_owned() + &long.collect::<String>();
+    assert!(toml.contains(users));
+    std::fs::write(&scenario, toml.replace(users, &long)).unwrap();
+    let mut first = stage.coordinator(&scenario, 1, &[]);
+    assert_eq!(first.end(), 3, "{}", first.said());
+    let scenario = stage.scenario(100, "1s");
+    let _agents = stage.agents(1);
+    let mut second = stage.coordinator(&scenario, 1, &[]);
+    let (document, _) = stage.outcome(&mut second);
+    assert!(is_whole(&document), "{:?}", fleet_of(&document));
 }

@@ -8,6 +8,7 @@ mod agents;
 mod clusters;
 mod control;
 mod coordinators;
+mod handovers;
 mod keys;
 mod merging;
 mod networks;
@@ -16,7 +17,6 @@ mod sealed;
 mod servers;
 mod steering;
 mod strangers;
-mod takeovers;
 mod versions;
 
 use std::fs;

@@ -99,7 +99,7 @@ impl Left {
 #[test]
 fn what_a_killed_coordinator_left_sealed_is_removed_by_who_takes_over() {
     let Some(left) = Left::new() else { return };
-    let mut second = resume(&left.stage, "second");
+    let mut second = resume(&left.stage, "second", &["--join-timeout", "100ms"]);
     assert_eq!(second.end(), 3);
     let words = second.said();
     assert!(words.contains("0 of 1 agents joined"), "{words}");
@@ -124,21 +124,24 @@ fn what_was_sealed_for_a_run_that_was_never_laid_down_is_removed_by_the_next() {
     assert!(!left.is_there());
 }
 
+/// An agent of another fleet at the same server, with the same rights there,
+/// and somebody who sees all.
+fn users_beside() -> String {
+    let rules = include_str!("../../../deploy/nats/fleet.conf");
+    let (_, of_agent) = rules.split_once("user: agent").unwrap();
+    let (of_agent, _) = of_agent.split_once("\n    }\n").unwrap();
+    format!(
+        "\n{{ user: other{}\n}}\n{{ user: auditor, password: $AGENT_PASSWORD }}",
+        of_agent.replace("mintmark", "other")
+    )
+}
+
 #[test]
 fn by_the_given_rules_only_the_coordinator_writes_what_is_sealed_and_no_other_fleet_reads_it() {
     let Some(mut stage) = Stage::new() else {
         return;
     };
-    // An agent of another fleet at the same server, with the same rights there,
-    // and somebody who sees all.
-    let rules = include_str!("../../../deploy/nats/fleet.conf");
-    let (_, of_agent) = rules.split_once("user: agent").unwrap();
-    let (of_agent, _) = of_agent.split_once("\n    }\n").unwrap();
-    let users = format!(
-        "\n{{ user: other{}\n}}\n{{ user: auditor, password: $AGENT_PASSWORD }}",
-        of_agent.replace("mintmark", "other")
-    );
-    let guard = Guard::new(&mut stage, &users);
+    let guard = Guard::new(&mut stage, &users_beside());
     let scenario = stage.scenario(100, "2s");
     move_the_app(&stage, &scenario);
     let (own, public) = identity(&stage, "identity-0");

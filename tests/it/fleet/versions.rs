@@ -9,6 +9,8 @@ use mintmark::record::KeyFacts;
 use mintmark::scenario::Scenario;
 
 use super::Stage;
+use super::coordinators::resume;
+use super::keys::wait_for_run;
 use super::strangers::leader_run;
 
 /// A version that there never was.
@@ -101,4 +103,44 @@ fn a_coordinator_refuses_an_agent_of_another_version_and_says_both() {
         .unwrap()
         .unwrap();
     assert!(leader.is_over, "agents that wait are let go");
+}
+
+#[test]
+fn a_run_of_another_version_is_not_resumed_and_both_are_named() {
+    let Some(stage) = Stage::new() else { return };
+    let scenario = stage.scenario(100, "2s");
+    let mut first = stage.coordinator(&scenario, 1, &[]);
+    let (runtime, bus) = stage.bus();
+    wait_for_run(&runtime, &bus);
+    first.kill();
+    let leader = || {
+        runtime
+            .block_on(bus.get::<Leader>("leader"))
+            .unwrap()
+            .unwrap()
+            .0
+    };
+    let before = leader();
+    let key = format!("{}.spec", before.run);
+    let spec = runtime.block_on(bus.get::<Spec>(&key)).unwrap().unwrap().0;
+    // What another version says besides is not understood here.
+    let mut theirs = serde_json::to_value(&spec).unwrap();
+    theirs["version"] = OTHER.into();
+    theirs["novelty"] = true.into();
+    runtime.block_on(bus.put(&key, &theirs)).unwrap();
+    let resume = |name: &str| {
+        let mut resuming = resume(&stage, name, &["--join-timeout", "100ms"]);
+        assert_eq!(resuming.end(), 3, "{}", resuming.said());
+        resuming.said()
+    };
+    let said = resume("refused");
+    for words in [OTHER, OWN] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(leader(), before, "the other version can still take it over");
+    // Of its own version it is ended, for want of agents.
+    runtime.block_on(bus.put(&key, &spec)).unwrap();
+    let said = resume("resumed");
+    assert!(said.contains("0 of 1 agents joined"), "{said}");
+    assert!(leader().is_over);
 }
