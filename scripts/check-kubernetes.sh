@@ -64,6 +64,19 @@ for (kind, name), one in found.items():
     assert pod["securityContext"]["runAsNonRoot"] and not pod["automountServiceAccountToken"], name
     for container in pod["containers"]:
         assert container["securityContext"]["readOnlyRootFilesystem"], name
+def secrets(pod):
+    return {v["secret"]["secretName"]: v["secret"].get("defaultMode") for v in pod["volumes"] if "secret" in v}
+of_agents, of_coordinator = secrets(jobs["template"]["spec"]), secrets(coordinator["spec"])
+sends = any(a.startswith("--send-keys-to=") for a in coordinator["spec"]["containers"][0]["args"])
+assert sends == ("sealed" in sys.argv[1]), "keys are sent by the overlay of that name alone"
+assert ("mintmark-app" in of_agents) != sends, "the app is where it is not needed"
+if sends:
+    container = jobs["template"]["spec"]["containers"][0]
+    identity = next(e["value"] for e in container["env"] if e["name"] == "MINTMARK_IDENTITY")
+    mounted = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
+    assert identity == mounted["identity"] + "/identity", "no identity is mounted there"
+    # An agent reads no identity that others than its group can read.
+    assert of_agents["mintmark-identity"] == 0o440 and "mintmark-app" in of_coordinator
 agent = jobs["template"]["spec"]["containers"][0]["resources"]
 assert agent["requests"] == agent["limits"] and agent["limits"]["cpu"].isdigit(), "agents would be throttled"
 PY

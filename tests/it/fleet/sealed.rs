@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use super::access::Guard;
 use super::coordinators::resume;
 use super::keys::{identity, move_the_app, wait_for_run};
-use super::{Process, Stage, fleet_of, is_whole};
+use super::{LONGEST, Process, Stage, fleet_of, is_whole};
 use crate::stage::program;
 
 /// What lies in the bucket, by subject.
@@ -158,7 +158,7 @@ fn by_the_given_rules_only_the_coordinator_writes_what_is_sealed_and_no_other_fl
     let mut coordinator = Process::start(&mut coordinator, stage.path(), "coordinator");
 
     let runtime = Runtime::new().unwrap();
-    let (sealed, mut overheard) = runtime.block_on(async {
+    let tries = async {
         let leads = Bus::connect(&guard.access("coordinator:leads"), "coordinator").await;
         let leads = leads.unwrap();
         let leader = loop {
@@ -219,7 +219,9 @@ fn by_the_given_rules_only_the_coordinator_writes_what_is_sealed_and_no_other_fl
             client.flush().await.unwrap();
         }
         (sealed, overheard)
-    });
+    };
+    let tried = runtime.block_on(async { tokio::time::timeout(LONGEST, tries).await });
+    let (sealed, mut overheard) = tried.expect("the run is laid down");
     let mut agent = program();
     agent.arg("agent").arg("--identity").arg(&own);
     guard.lets(&mut agent, "agent:works");
