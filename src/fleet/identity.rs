@@ -170,7 +170,7 @@ impl Identity {
     }
 }
 
-/// Is a file this user's? Who owns none of it, as where a cluster mounts a
+/// Is a file this user's? Who does not own it, as where a cluster mounts a
 /// secret for a group, can set no stricter mode.
 fn is_own(path: &Path) -> bool {
     let own = rustix::process::geteuid().as_raw();
