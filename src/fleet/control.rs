@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::agent::compare_clocks;
 use super::bus::{Access, Bus};
 use super::message::{Begin, Control, Hint, Leader, PROTOCOL, Spec};
@@ -53,37 +55,80 @@ pub fn steer(access: &Access, wish: Wish) -> Result<Granted, FleetError> {
         .map_err(FleetError::Thread)?
         .block_on(async {
             let bus = Bus::connect(access, "operator").await?;
-            let leader = bus.get::<Leader>(key::LEADER).await?;
-            let run = leader
-                .filter(|(leader, _)| !leader.is_over)
-                .map(|(leader, _)| leader.run)
-                .ok_or_else(|| FleetError::NothingRuns {
-                    fleet: access.fleet.clone(),
-                })?;
-            let granted = Granted {
-                run,
-                within: match wish {
-                    Wish::Rate(_) => AHEAD,
-                    Wish::Stop => Duration::ZERO,
-                },
-            };
-            let told = match wish {
-                Wish::Rate(factor_ppm) => change_rate(&bus, &granted.run, factor_ppm).await?,
-                Wish::Stop => {
-                    amend(&bus, &granted.run, |control| {
-                        control.stops = true;
-                        Ok(())
-                    })
-                    .await?
-                }
-            };
-            hint(&bus, &granted.run, told).await;
-            bus.flush().await;
-            Ok(granted)
+            steer_over(&bus, &access.fleet, wish, Clock::Asked).await
         })
 }
 
-async fn change_rate(bus: &Bus, run: &str, factor_ppm: u64) -> Result<Control, FleetError> {
+/// Steers a run from within the process that leads it.
+#[derive(Clone)]
+pub struct Steering {
+    pub(super) handle: Handle,
+    pub(super) bus: Bus,
+    pub(super) fleet: String,
+}
+
+impl Steering {
+    /// Tells the run what to do. It waits for the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`steer`] has them.
+    pub fn steer(&self, wish: Wish) -> Result<Granted, FleetError> {
+        self.handle
+            .block_on(steer_over(&self.bus, &self.fleet, wish, Clock::Own))
+    }
+}
+
+/// Whose clock tells instants of the schedule.
+#[derive(Clone, Copy)]
+enum Clock {
+    /// This process leads the run.
+    Own,
+    /// Another does, and is asked.
+    Asked,
+}
+
+async fn steer_over(
+    bus: &Bus,
+    fleet: &str,
+    wish: Wish,
+    clock: Clock,
+) -> Result<Granted, FleetError> {
+    let leader = bus.get::<Leader>(key::LEADER).await?;
+    let run = leader
+        .filter(|(leader, _)| !leader.is_over)
+        .map(|(leader, _)| leader.run)
+        .ok_or_else(|| FleetError::NothingRuns {
+            fleet: fleet.to_owned(),
+        })?;
+    let granted = Granted {
+        run,
+        within: match wish {
+            Wish::Rate(_) => AHEAD,
+            Wish::Stop => Duration::ZERO,
+        },
+    };
+    let told = match wish {
+        Wish::Rate(factor_ppm) => change_rate(bus, &granted.run, factor_ppm, clock).await?,
+        Wish::Stop => {
+            amend(bus, &granted.run, |control| {
+                control.stops = true;
+                Ok(())
+            })
+            .await?
+        }
+    };
+    hint(bus, &granted.run, told).await;
+    bus.flush().await;
+    Ok(granted)
+}
+
+async fn change_rate(
+    bus: &Bus,
+    run: &str,
+    factor_ppm: u64,
+    clock: Clock,
+) -> Result<Control, FleetError> {
     let idle = || FleetError::NotBegun {
         run: run.to_owned(),
     };
@@ -91,10 +136,14 @@ async fn change_rate(bus: &Bus, run: &str, factor_ppm: u64) -> Result<Control, F
     let (spec, _) = bus.get::<Spec>(&key::spec(run)).await?.ok_or_else(idle)?;
     let load = spec.scenario.plan()?.load;
     let ends_ns = as_ns(load.warm_up.0 + load.measure.0);
-    let clock = compare_clocks(bus, run).await?;
+    let offset = match clock {
+        Clock::Own => None,
+        Clock::Asked => Some(compare_clocks(bus, run).await?),
+    };
     amend(bus, run, |control| {
         let earliest = control.changes.last().map_or(0, |last| last.from_ns);
-        let at_ns = clock.other_ns(now_ns()) + as_ns(AHEAD);
+        let now_ns = offset.map_or_else(now_ns, |offset| offset.other_ns(now_ns()));
+        let at_ns = now_ns + as_ns(AHEAD);
         let from_ns = at_ns.saturating_sub(begin.at_ns).max(earliest);
         if from_ns >= ends_ns {
             return Err(FleetError::Ending {

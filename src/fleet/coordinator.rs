@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::agent::answer_for_the_clock;
 use super::bus::{Access, Bus};
+use super::control::Steering;
 use super::coverage::{Ended, Outcome, Schedule, settle};
 use super::event::Event;
 use super::gathering::Watching;
@@ -126,7 +127,7 @@ impl Coordinator {
         scenario: &Scenario,
         run: &str,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Led, FleetError> {
         let plan = scenario.plan()?;
         check(&plan)?;
@@ -185,7 +186,7 @@ impl Coordinator {
     pub fn resume(
         &self,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Led, FleetError> {
         self.runtime.block_on(async {
             let (leader, revision) = take_lead(&self.bus, &self.plan, "", true).await?;
@@ -210,6 +211,16 @@ impl Coordinator {
             };
             self.to_the_end(lead, &plan, stop, tell).await
         })
+    }
+
+    /// Returns what steers the run that is led, from any other thread.
+    #[must_use]
+    pub fn steering(&self) -> Steering {
+        Steering {
+            handle: self.runtime.handle().clone(),
+            bus: self.bus.clone(),
+            fleet: self.plan.access.fleet.clone(),
+        }
     }
 
     /// Says that there is a result: agents need keep nothing any more.
@@ -243,7 +254,7 @@ impl Coordinator {
         mut lead: Lead,
         plan: &Plan,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Led, FleetError> {
         let run = lead.spec.run.clone();
         let clock = tokio::spawn(answer_for_the_clock(self.bus.clone(), run.clone()));
@@ -261,18 +272,27 @@ impl Coordinator {
         lead: &mut Lead,
         plan: &Plan,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Led, FleetError> {
+        tell(Event::Leads {
+            name: &plan.name,
+            agents: lead.spec.agents,
+        });
         let mut roster = Roster::new(lead.spec.agents, self.plan.lost_after);
         let refused = self.gather(lead, &mut roster, stop, tell).await;
         withdraw(&self.bus, &lead.spec.run, &lead.spec.recipients).await;
         let refused = refused?;
         let begin = match &lead.begin {
             Some(begin) => begin.clone(),
-            None => self.agree(lead, &roster, plan, tell).await?,
+            None => self.agree(lead, &roster, plan).await?,
         };
         lead.begin = Some(begin.clone());
         let schedule = Schedule::of(plan)?;
+        tell(Event::Begins {
+            // The clock of who agreed on it may be another machine's.
+            within: Duration::from_nanos(begin.at_ns.saturating_sub(now_ns())).min(LEAD_TIME),
+            schedule: &schedule,
+        });
         let mut ledger = Ledger::new(
             &lead.spec.run,
             lead.spec.agents,
@@ -323,7 +343,7 @@ impl Coordinator {
         lead: &mut Lead,
         roster: &mut Roster,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Vec<String>, FleetError> {
         let run = lead.spec.run.clone();
         let wanted = lead.spec.agents;
@@ -385,7 +405,6 @@ impl Coordinator {
         lead: &mut Lead,
         roster: &Roster,
         plan: &Plan,
-        tell: &mut dyn FnMut(Event),
     ) -> Result<Begin, FleetError> {
         let weights = roster
             .places()
@@ -404,7 +423,6 @@ impl Coordinator {
         let run = &lead.spec.run;
         self.bus.put(&key::begin(run), &begin).await?;
         self.bus.tell("hint", run, &Hint::default()).await;
-        tell(Event::Begins(LEAD_TIME));
         Ok(begin)
     }
 }

@@ -15,10 +15,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::FleetError;
 use super::bus::{Bus, Frames};
 use super::control::{amend, hint};
-use super::event::{Event, Live};
+use super::event::Event;
 use super::key;
 use super::lead::{Lead, renew};
 use super::ledger::Ledger;
+use super::looking::Looking;
 use super::message::{Beat, Control, Hint, Leader, PROTOCOL, Want, of_json};
 use super::roster::Roster;
 use crate::error::Chain;
@@ -26,7 +27,11 @@ use crate::error::Chain;
 /// How often frames are fetched.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How often the lead is renewed, and progress told.
+/// How often whoever looks on is told where things stand. Agents say so as
+/// often.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// How often the lead is renewed.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How often agents are asked for what is missing of them.
@@ -59,8 +64,9 @@ struct Seen {
     lost: BTreeSet<usize>,
     ended: BTreeSet<usize>,
     asked: Instant,
-    looked: Instant,
-    answered: u64,
+    renewed: Instant,
+    glanced: Instant,
+    looking: Looking,
     is_answering: bool,
     trouble: Option<String>,
     control: Control,
@@ -72,11 +78,12 @@ impl Watching<'_> {
     pub async fn count(
         mut self,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Control, FleetError> {
         let run = self.lead.spec.run.clone();
         let mut beats = self.bus.listen("beat", &run).await?;
         let mut direct = self.bus.listen("direct", &run).await?;
+        let mut hints = self.bus.listen("hint", &run).await?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = Seen {
@@ -84,8 +91,9 @@ impl Watching<'_> {
             lost: BTreeSet::new(),
             ended: BTreeSet::new(),
             asked: Instant::now(),
-            looked: Instant::now(),
-            answered: 0,
+            renewed: Instant::now(),
+            glanced: Instant::now(),
+            looking: Looking::new(self.lead.begin.as_ref().map_or(0, |begin| begin.at_ns)),
             is_answering: true,
             trouble: None,
             control: Control::default(),
@@ -105,6 +113,11 @@ impl Watching<'_> {
                     self.ledger.take(&frame.payload);
                     continue;
                 }
+                Some(_) = hints.next() => {
+                    // Somebody has changed something, most likely.
+                    self.heed(&mut seen, tell).await;
+                    continue;
+                }
                 _ = ticks.tick() => {}
             }
             if seen.is_answering && self.bus.is_connected() {
@@ -118,8 +131,13 @@ impl Watching<'_> {
                 is_stopping = self.stop_agents(&run, &seen.control).await;
                 give_up = give_up.min(Instant::now() + STOPPING);
             }
-            if seen.looked.elapsed() >= SECOND {
-                self.look(&mut seen, tell).await?;
+            if seen.glanced.elapsed() >= GLANCE {
+                seen.glanced = Instant::now();
+                self.glance(&mut seen, tell);
+            }
+            if seen.renewed.elapsed() >= SECOND {
+                seen.renewed = Instant::now();
+                self.lead_on(&mut seen, tell).await?;
             }
             let all = 0..self.lead.spec.agents;
             if all
@@ -133,11 +151,22 @@ impl Watching<'_> {
             }
         }
         self.heed(&mut seen, tell).await;
+        self.glance(&mut seen, tell);
         Ok(seen.control)
     }
 
+    /// Tells where things stand.
+    fn glance(&self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
+        let looking = &mut seen.looking;
+        tell(Event::Progress(looking.look(
+            self.roster,
+            self.ledger,
+            seen.is_answering,
+        )));
+    }
+
     /// Takes the frames that have come.
-    async fn fetch(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+    async fn fetch(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
         match self.bus.fetch(&mut seen.frames).await {
             Ok(frames) => {
                 seen.is_answering = true;
@@ -158,7 +187,7 @@ impl Watching<'_> {
     }
 
     /// Notices who has ended, fallen silent or come back.
-    fn compare(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+    fn compare(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
         for (slot, of) in self.ledger.slots().iter().enumerate() {
             if of.is_whole() && seen.ended.insert(slot) {
                 tell(Event::Ended(slot));
@@ -170,6 +199,8 @@ impl Watching<'_> {
                 tell(Event::Returned(slot));
             }
         }
+        seen.looking
+            .pass(self.ledger, &seen.ended, &seen.lost, tell);
     }
 
     async fn stop_agents(&self, run: &str, known: &Control) -> bool {
@@ -189,7 +220,7 @@ impl Watching<'_> {
     }
 
     /// Reads what others have laid down for the agents to heed.
-    async fn heed(&self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+    async fn heed(&self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
         let key = key::control(&self.lead.spec.run);
         let Ok(Some((control, _))) = self.bus.get::<Control>(&key).await else {
             return;
@@ -204,12 +235,11 @@ impl Watching<'_> {
         }
     }
 
-    /// Renews the lead, asks for what is missing, and tells where things
-    /// stand.
-    async fn look(
+    /// Renews the lead, and asks for what is missing.
+    async fn lead_on(
         &mut self,
         seen: &mut Seen,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), FleetError> {
         renew(self.bus, self.lead).await?;
         if self.lead.revision == 0 {
@@ -220,19 +250,6 @@ impl Watching<'_> {
             seen.asked = Instant::now();
             self.ask_again().await;
         }
-        let progress = self.roster.progress();
-        let elapsed = seen.looked.elapsed().as_secs_f64();
-        seen.looked = Instant::now();
-        let answered = progress.answered.saturating_sub(seen.answered);
-        seen.answered = progress.answered;
-        let quantile = |q| self.ledger.response_quantile(q);
-        tell(Event::Progress(Live {
-            progress,
-            answered_per_s: answered as f64 / elapsed,
-            p50: quantile(0.5),
-            p99: quantile(0.99),
-            merged: self.ledger.facts.merged,
-        }));
         Ok(())
     }
 

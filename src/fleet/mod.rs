@@ -17,7 +17,7 @@
 //! | [`identity`], `handing` | who gets credentials that are sent, and how |
 //! | `sharing` | what can be shared out |
 //! | [`agent`], `preparing`, [`reporter`], `lookout` | what an agent does, tells and hears |
-//! | [`coordinator`], `lead`, `gathering`, [`event`], [`roster`] | what the coordinator does, and who takes part |
+//! | [`coordinator`], `lead`, `gathering`, [`event`], `looking`, [`roster`] | what the coordinator does and sees, and who takes part |
 //! | [`control`] | how a run is paused, changed in rate or stopped |
 //! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
 //!
@@ -41,6 +41,7 @@ mod key;
 mod lead;
 pub mod ledger;
 pub mod local;
+mod looking;
 mod lookout;
 pub mod message;
 mod preparing;
@@ -54,6 +55,7 @@ mod whole;
 use std::time::Duration;
 
 use self::bus::BusError;
+pub use self::finding::MOST_WALL_OFFSET;
 use self::identity::IdentityError;
 use crate::credential::PackingError;
 use crate::record::histogram::EncodingError;

@@ -150,6 +150,8 @@ impl Roster {
             let Some(beat) = place.as_ref().and_then(|place| place.beat.as_ref()) else {
                 continue;
             };
+            sum.due += beat.due;
+            sum.sent += beat.sent;
             sum.answered += beat.answered;
             sum.failed += beat.failed;
             sum.waiting += beat.waiting;
@@ -173,6 +175,10 @@ pub struct Progress {
     pub lost: usize,
     /// Time since the beginning.
     pub elapsed: Duration,
+    /// Requests that were due, warm-up included.
+    pub due: u64,
+    /// Requests that were sent.
+    pub sent: u64,
     /// Requests that got a token.
     pub answered: u64,
     /// Requests that failed.
@@ -215,6 +221,8 @@ mod tests {
             incarnation: name.to_owned(),
             state: State::Running,
             elapsed_ns: 5,
+            due: 6,
+            sent: 5,
             answered: 3,
             failed: 1,
             waiting: 0,

@@ -1,0 +1,130 @@
+//! Who looks on while a fleet runs, and what do their keys do?
+//!
+//! The screen, lines and metrics are those of every load. Keys that change the
+//! rate wait for the server on a thread of their own: neither the screen nor
+//! the counting of messages stands still for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
+
+use super::Failure;
+use super::log::LogFlags;
+use super::watch::{Watch, WatchFlags};
+use crate::error::Chain;
+use crate::fleet::control::Steering;
+use crate::fleet::coordinator::Coordinator;
+use crate::fleet::event::Event;
+use crate::live::fleet::FleetModel;
+use crate::units::Shown;
+
+/// A fleet's run that is watched.
+pub(super) struct Looker {
+    watch: Watch<FleetModel>,
+    /// Ends with the screen.
+    keys: Option<JoinHandle<()>>,
+    log: LogFlags,
+}
+
+impl Looker {
+    /// Begins to watch what a coordinator leads.
+    pub(super) fn start(
+        flags: &WatchFlags,
+        log: LogFlags,
+        coordinator: &Coordinator,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self, Failure> {
+        let model = Arc::new(Mutex::new(FleetModel::new("fleet")));
+        let (press, pressed) = mpsc::channel();
+        let keys = Keys {
+            model: Arc::clone(&model),
+            steering: coordinator.steering(),
+            stop: Arc::clone(stop),
+            log,
+        };
+        let keys = thread::Builder::new()
+            .name("keys".into())
+            .spawn(move || pressed.iter().for_each(|key| keys.press(key)))
+            .map_err(Failure::failed)?;
+        let press = move |key| {
+            // Whoever listens does so for as long as there is a screen.
+            let _ = press.send(key);
+        };
+        Ok(Self {
+            watch: Watch::start(flags, log, &model, stop, press)?,
+            keys: Some(keys),
+            log,
+        })
+    }
+
+    /// Takes an event in.
+    pub(super) fn hear(&self, event: &Event<'_>) {
+        self.watch.hear_fleet(event);
+        if let Some(words) = words_of(event) {
+            self.log.say(&words);
+        }
+    }
+
+    /// Ends the showing. What is scraped stays.
+    pub(super) fn end_show(&mut self) {
+        self.watch.end_show();
+        if let Some(keys) = self.keys.take() {
+            // A panic was reported by its own hook.
+            let _ = keys.join();
+        }
+    }
+
+    /// Serves metrics for as long as the flags ask for, or until `stop`.
+    pub(super) fn linger(self, stop: &AtomicBool) {
+        self.watch.linger(stop);
+    }
+}
+
+/// What keys change.
+struct Keys {
+    model: Arc<Mutex<FleetModel>>,
+    steering: Steering,
+    stop: Arc<AtomicBool>,
+    log: LogFlags,
+}
+
+impl Keys {
+    fn press(&self, key: char) {
+        if key == 's' {
+            self.stop.store(true, Ordering::Relaxed);
+            return;
+        }
+        let wish = self.model.lock().press(key);
+        match wish {
+            Ok(Some(wish)) => {
+                if let Err(error) = self.steering.steer(wish) {
+                    self.model.lock().refused();
+                    self.log.say(&Chain(&error).to_string());
+                }
+            }
+            Ok(None) => {}
+            Err(why) => self.log.say(why),
+        }
+    }
+}
+
+/// Puts what happens in the fleet into words, if it is no figure.
+fn words_of(event: &Event<'_>) -> Option<String> {
+    Some(match event {
+        Event::Joined { slot, host, joined } => {
+            format!("agent {slot} joined from {host}, {joined} so far")
+        }
+        Event::Refused(why) => format!("an agent stays away, on {why}"),
+        Event::Begins { within, .. } if within.is_zero() => "has begun".to_owned(),
+        Event::Begins { within, .. } => format!("begins in {}", Shown(*within)),
+        Event::Changed(change) => format!("the load {change}"),
+        Event::Lost(slot) => format!("agent {slot} is silent, and lost unless it returns"),
+        Event::Returned(slot) => format!("agent {slot} is back"),
+        Event::Ended(slot) => format!("agent {slot} has told all"),
+        Event::Trouble(what) => format!("{what}; agents keep what they measure"),
+        Event::Leads { .. } | Event::Progress(_) | Event::Slice(_) => return None,
+    })
+}
