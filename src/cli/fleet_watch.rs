@@ -15,7 +15,7 @@ use super::Failure;
 use super::log::LogFlags;
 use super::watch::{Watch, WatchFlags};
 use crate::error::Chain;
-use crate::fleet::control::Steering;
+use crate::fleet::control::{Steering, Wish};
 use crate::fleet::coordinator::Coordinator;
 use crate::fleet::event::Event;
 use crate::live::fleet::FleetModel;
@@ -25,7 +25,7 @@ use crate::units::Shown;
 pub(super) struct Looker {
     watch: Watch<FleetModel>,
     /// Ends with the screen.
-    keys: Option<JoinHandle<()>>,
+    steering: Option<JoinHandle<()>>,
     log: LogFlags,
 }
 
@@ -38,24 +38,25 @@ impl Looker {
         stop: &Arc<AtomicBool>,
     ) -> Result<Self, Failure> {
         let model = Arc::new(Mutex::new(FleetModel::new("fleet")));
-        let (press, pressed) = mpsc::channel();
+        let (wish, wishes) = mpsc::channel();
         let keys = Keys {
             model: Arc::clone(&model),
-            steering: coordinator.steering(),
+            wish,
             stop: Arc::clone(stop),
             log,
         };
-        let keys = thread::Builder::new()
-            .name("keys".into())
-            .spawn(move || pressed.iter().for_each(|key| keys.press(key)))
-            .map_err(Failure::failed)?;
-        let press = move |key| {
-            // Whoever listens does so for as long as there is a screen.
-            let _ = press.send(key);
+        let steering = Steered {
+            model: Arc::clone(&model),
+            steering: coordinator.steering(),
+            log,
         };
+        let steering = thread::Builder::new()
+            .name("steering".into())
+            .spawn(move || wishes.iter().for_each(|wish| steering.lay_down(wish)))
+            .map_err(Failure::failed)?;
         Ok(Self {
-            watch: Watch::start(flags, log, &model, stop, press)?,
-            keys: Some(keys),
+            watch: Watch::start(flags, log, &model, stop, move |key| keys.press(key))?,
+            steering: Some(steering),
             log,
         })
     }
@@ -71,9 +72,9 @@ impl Looker {
     /// Ends the showing. What is scraped stays.
     pub(super) fn end_show(&mut self) {
         self.watch.end_show();
-        if let Some(keys) = self.keys.take() {
+        if let Some(steering) = self.steering.take() {
             // A panic was reported by its own hook.
-            let _ = keys.join();
+            let _ = steering.join();
         }
     }
 
@@ -83,10 +84,10 @@ impl Looker {
     }
 }
 
-/// What keys change.
+/// What becomes of keys, on the thread that draws.
 struct Keys {
     model: Arc<Mutex<FleetModel>>,
-    steering: Steering,
+    wish: mpsc::Sender<Wish>,
     stop: Arc<AtomicBool>,
     log: LogFlags,
 }
@@ -100,13 +101,27 @@ impl Keys {
         let wish = self.model.lock().press(key);
         match wish {
             Ok(Some(wish)) => {
-                if let Err(error) = self.steering.steer(wish) {
-                    self.model.lock().refused();
-                    self.log.say(&Chain(&error).to_string());
-                }
+                // Whoever takes it does so for as long as there is a screen.
+                let _ = self.wish.send(wish);
             }
             Ok(None) => {}
             Err(why) => self.log.say(why),
+        }
+    }
+}
+
+/// What becomes of wishes, on a thread that waits for the server.
+struct Steered {
+    model: Arc<Mutex<FleetModel>>,
+    steering: Steering,
+    log: LogFlags,
+}
+
+impl Steered {
+    fn lay_down(&self, wish: Wish) {
+        if let Err(error) = self.steering.steer(wish) {
+            self.model.lock().refused();
+            self.log.say(&Chain(&error).to_string());
         }
     }
 }

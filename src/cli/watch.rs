@@ -94,9 +94,10 @@ impl Watch {
 impl Watch<FleetModel> {
     /// Takes an event of a fleet in.
     pub(super) fn hear_fleet(&self, event: &fleet::event::Event<'_>) {
-        self.model.lock().hear(event, Instant::now());
+        let now = Instant::now();
+        self.model.lock().hear(event, now);
         if let Some(metrics) = &self.metrics {
-            metrics.hear_fleet(event);
+            metrics.hear_fleet(event, now);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! second apart, by its own clock: that a beat is late does not change it. Of
 //! an agent that has not been heard of for a while no rate is known.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::fleet::MOST_WALL_OFFSET;
@@ -146,7 +147,7 @@ impl AgentRow {
     /// Is something wrong with it?
     #[must_use]
     pub fn is_in_trouble(&self) -> bool {
-        self.rank() < 3
+        self.state() <= State::Silent || self.is_clock_off()
     }
 
     /// Is its wall clock so far off that assertions may be refused?
@@ -155,44 +156,93 @@ impl AgentRow {
         u128::from(self.wall_offset_ns.unsigned_abs()) > MOST_WALL_OFFSET.as_nanos()
     }
 
-    /// Orders rows for who looks for trouble: the worst first.
+    /// Returns what it does, as far as anybody knows.
     #[must_use]
-    pub fn rank(&self) -> u8 {
+    pub fn state(&self) -> State {
         match self.standing {
-            Standing::Failed => 0,
-            Standing::Lost => 1,
-            Standing::Running | Standing::Told if self.age >= UNHEARD => 2,
-            _ if self.is_clock_off() => 2,
-            Standing::Absent => 3,
-            Standing::Joined | Standing::Ready => 4,
-            Standing::Running => 5,
-            Standing::Told => 6,
-            Standing::Ended => 7,
+            Standing::Failed => State::Failed,
+            Standing::Lost => State::Lost,
+            Standing::Running | Standing::Told if self.age >= UNHEARD => State::Silent,
+            Standing::Absent => State::Awaited,
+            Standing::Joined => State::Joined,
+            Standing::Ready => State::Ready,
+            Standing::Running => State::Running,
+            Standing::Told => State::Told,
+            Standing::Ended => State::Ended,
         }
     }
 }
 
-/// Returns the word for where an agent stands.
-#[must_use]
-pub fn word(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Failed => "failed",
-        Standing::Lost => "lost",
-        Standing::Absent => "waited for",
-        Standing::Joined => "joined",
-        Standing::Ready => "ready",
-        Standing::Running => "running",
-        Standing::Told => "told",
-        Standing::Ended => "ended",
+/// What an agent does, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It could not go on.
+    Failed,
+    /// It has been silent for so long that it counts as lost.
+    Lost,
+    /// It was not heard of for a while, and is waited for.
+    Silent,
+    /// Nobody has taken the place.
+    Awaited,
+    /// It has taken its place.
+    Joined,
+    /// It waits for the beginning.
+    Ready,
+    /// It sends.
+    Running,
+    /// It says that it has told all.
+    Told,
+    /// All that it told is there.
+    Ended,
+}
+
+impl State {
+    /// All of them, the worst first.
+    pub const ALL: [Self; 9] = [
+        Self::Failed,
+        Self::Lost,
+        Self::Silent,
+        Self::Awaited,
+        Self::Joined,
+        Self::Ready,
+        Self::Running,
+        Self::Told,
+        Self::Ended,
+    ];
+
+    /// Returns the word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+            Self::Silent => "silent",
+            Self::Awaited => "awaited",
+            Self::Joined => "joined",
+            Self::Ready => "ready",
+            Self::Running => "running",
+            Self::Told => "told",
+            Self::Ended => "ended",
+        }
     }
 }
 
-/// Counts agents by where they stand, in the order of trouble.
+/// Counts agents by what they do, the worst first.
 #[must_use]
-pub fn census<'a>(rows: impl Iterator<Item = &'a AgentRow>) -> Vec<(Standing, usize)> {
-    let mut counts = std::collections::BTreeMap::new();
+pub fn census<'a>(rows: impl Iterator<Item = &'a AgentRow>) -> BTreeMap<State, usize> {
+    let mut counts = BTreeMap::new();
     for row in rows {
-        *counts.entry(row.standing).or_default() += 1;
+        *counts.entry(row.state()).or_default() += 1;
     }
-    counts.into_iter().collect()
+    counts
+}
+
+/// Says how many agents do what.
+#[must_use]
+pub fn in_words<'a>(rows: impl Iterator<Item = &'a AgentRow>) -> String {
+    let states: Vec<_> = census(rows)
+        .into_iter()
+        .map(|(state, count)| format!("{count} {}", state.word()))
+        .collect();
+    states.join(", ")
 }

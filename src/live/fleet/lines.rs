@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::agents::{census, word};
+use super::agents::census;
 use super::model::FleetPicture;
 use crate::live::lines::{object, quantiles};
 use crate::units::{Grouped, Shown};
@@ -52,7 +52,7 @@ pub fn json(picture: &FleetPicture) -> Option<String> {
     let mut line = object(&picture.run);
     let states: serde_json::Map<String, Value> = census(picture.agents.iter())
         .into_iter()
-        .map(|(standing, count)| (word(standing).replace(' ', "_"), count.into()))
+        .map(|(state, count)| (state.word().to_owned(), count.into()))
         .collect();
     let deltas = picture.deltas;
     line["fleet"] = json!({

@@ -9,9 +9,10 @@ use ratatui::style::Color;
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
-use super::agents::{census, word};
+use super::agents::in_words;
 use super::model::FleetPicture;
 use super::table::{draw_table, rows_wanted};
+use crate::live::model::Picture;
 use crate::live::screen::Palette;
 use crate::live::screen::parts::{
     CHARTS_ROWS, Chart, LEAST_CHARTS_ROWS, STOPPING, WIDE, codes, count_line, dim, draw_charts,
@@ -34,14 +35,24 @@ pub fn draw(frame: &mut Frame<'_>, picture: &FleetPicture, notes: &[String], pal
     let remarks = picture.warnings();
     let mut lists = failures(run, palette);
     lists.extend(warnings(&remarks, palette));
-    lists.extend(notes_lines(notes));
     let all_rows = lists.len();
+    let notes = notes_lines(notes);
     // Head, gauge, figures, what they are of, agents in a word, the last line.
     let left = area.height.saturating_sub(5 + figures);
     let wanted = rows(rows_wanted(&picture.agents));
     let least = wanted.min(LEAST_TABLE_ROWS).min(left);
     let lists_rows = rows(all_rows).min(left - least);
     let left = left - lists_rows;
+    // The latest log line has its place, earlier ones where agents leave room.
+    let spare = left
+        .saturating_sub(wanted)
+        .max(1)
+        .min(left.saturating_sub(least));
+    let notes_rows = rows(notes.len()).min(spare);
+    let latest = notes.len() - usize::from(notes_rows);
+    lists.truncate(usize::from(lists_rows));
+    lists.extend(notes.into_iter().skip(latest));
+    let left = left - notes_rows;
     let charts_rows = match left.saturating_sub(wanted).max(left / 2) {
         rows if rows >= LEAST_CHARTS_ROWS && left - rows >= least => rows.min(CHARTS_ROWS),
         _ => 0,
@@ -65,7 +76,7 @@ pub fn draw(frame: &mut Frame<'_>, picture: &FleetPicture, notes: &[String], pal
         Constraint::Length(charts_rows),
         Constraint::Length(1),
         Constraint::Length(wanted.min(left - charts_rows)),
-        Constraint::Length(lists_rows),
+        Constraint::Length(lists_rows + notes_rows),
         Constraint::Fill(1),
         Constraint::Length(1),
     ])
@@ -75,11 +86,7 @@ pub fn draw(frame: &mut Frame<'_>, picture: &FleetPicture, notes: &[String], pal
     draw_gauge(frame, gauge, run, palette);
     draw_latencies(frame, figures_area, picture, beside);
     frame.render_widget(Paragraph::new(picture.sources()).style(dim()), sources);
-    let mut shown = vec![Chart::Offered, Chart::GoodputOfOffered, Chart::P99];
-    if !run.failures.is_empty() {
-        shown.insert(2, Chart::Failed);
-    }
-    draw_charts(frame, charts, &shown, run, palette);
+    draw_charts(frame, charts, &charts_of(run), run, palette);
     let style = match picture.trouble {
         Some(_) => palette.style(Color::Yellow),
         None => dim(),
@@ -89,6 +96,18 @@ pub fn draw(frame: &mut Frame<'_>, picture: &FleetPicture, notes: &[String], pal
     frame.render_widget(Paragraph::new(lists), lists_area);
     let is_cut = usize::from(lists_rows) < all_rows;
     draw_foot(frame, foot, picture, is_cut.then_some(&remarks));
+}
+
+/// Returns the charts that have something to show.
+fn charts_of(run: &Picture) -> Vec<Chart> {
+    let mut charts = vec![Chart::Offered, Chart::GoodputOfOffered];
+    if !run.failures.is_empty() {
+        charts.push(Chart::Failed);
+    }
+    if run.past.iter().any(|past| past.p99.is_some()) {
+        charts.push(Chart::P99);
+    }
+    charts
 }
 
 fn draw_latencies(frame: &mut Frame<'_>, area: Rect, picture: &FleetPicture, beside: bool) {
@@ -181,11 +200,7 @@ impl FleetPicture {
 
     /// Says who is there, and what became of messages.
     fn in_a_word(&self) -> Line<'static> {
-        let states: Vec<_> = census(self.agents.iter())
-            .into_iter()
-            .map(|(standing, count)| format!("{count} {}", word(standing)))
-            .collect();
-        let agents = format!("agents: {}", states.join(", "));
+        let agents = format!("agents: {}", in_words(self.agents.iter()));
         let waiting = self.progress.map_or(0, |progress| progress.waiting);
         let messages: Vec<_> = [
             (self.deltas.merged, "merged"),

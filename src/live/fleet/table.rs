@@ -9,14 +9,16 @@ use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::agents::{AgentRow, census, word};
-use crate::fleet::event::Standing;
+use super::agents::{AgentRow, State, in_words};
 use crate::live::screen::Palette;
 use crate::live::screen::parts::{dim, title};
 use crate::units::Grouped;
 
 /// The width of a row without its host.
 const FIXED: usize = 60;
+
+/// The room for how far a wall clock is off.
+const CLOCK: usize = 16;
 
 /// The room for a host's name: the least, and the most.
 const HOST: (usize, usize) = (4, 24);
@@ -41,12 +43,14 @@ struct Shape {
 impl Shape {
     fn of(agents: &[AgentRow], width: u16) -> Self {
         let longest = agents.iter().map(|row| row.host.chars().count()).max();
-        let room = usize::from(width).saturating_sub(FIXED);
+        let is_clock_off = agents.iter().any(AgentRow::is_clock_off);
+        let fixed = FIXED + if is_clock_off { CLOCK } else { 0 };
+        let room = usize::from(width).saturating_sub(fixed);
         let host = longest
             .unwrap_or_default()
             .clamp(HOST.0, HOST.1)
             .min(room.max(HOST.0));
-        let columns = usize::from(width + GAP) / (FIXED + host + usize::from(GAP));
+        let columns = usize::from(width + GAP) / (fixed + host + usize::from(GAP));
         Self {
             host,
             columns: columns.max(1),
@@ -61,13 +65,15 @@ pub(super) fn draw_table(frame: &mut Frame<'_>, area: Rect, agents: &[AgentRow],
     }
     let shape = Shape::of(agents, area.width);
     let mut sorted: Vec<_> = agents.iter().collect();
-    sorted.sort_by_key(|row| (row.rank(), row.slot));
+    sorted.sort_by_key(|row| (!row.is_in_trouble(), row.state(), row.slot));
     let room = usize::from(area.height - 1);
     let columns = sorted.len().div_ceil(room).min(shape.columns);
     // The last line says what is left out, if anything is.
     let (room, last) = if sorted.len() > room * columns {
         let shown = (room - 1) * columns;
-        (room - 1, Some(left_out(&sorted[shown..])))
+        let rest = &sorted[shown..];
+        let words = in_words(rest.iter().copied());
+        (room - 1, Some(format!("and {} more: {words}", rest.len())))
     } else {
         (room, None)
     };
@@ -101,18 +107,18 @@ fn line(row: &AgentRow, host: usize, palette: Palette) -> Line<'static> {
         || "–".to_owned(),
         |rates| Grouped(rates.goodput_per_s).to_string(),
     );
-    let heard = match row.standing {
-        Standing::Absent | Standing::Joined | Standing::Ended | Standing::Failed => String::new(),
+    let heard = match row.state() {
+        State::Awaited | State::Joined | State::Ended | State::Failed => String::new(),
         _ => format!("{:.1} s ago", row.age.as_secs_f64()),
     };
-    let style = match row.standing {
-        Standing::Failed | Standing::Lost => palette.style(Color::Red),
+    let style = match row.state() {
+        State::Failed | State::Lost => palette.style(Color::Red),
         _ if row.is_in_trouble() => palette.style(Color::Yellow),
         _ => Style::new(),
     };
     let mut spans = vec![
         Span::raw(format!("{:>5}  {}  ", row.slot, fitted(&row.host, host))),
-        Span::styled(format!("{:<10}", word(row.standing)), style),
+        Span::styled(format!("{:<10}", row.state().word()), style),
         Span::raw(format!(
             "{answered:>10}{:>8}{:>7}{heard:>11}",
             Grouped(row.failed as f64).to_string(),
@@ -121,6 +127,10 @@ fn line(row: &AgentRow, host: usize, palette: Palette) -> Line<'static> {
     ];
     if row.is_in_trouble() {
         spans.push(Span::styled("  !", style));
+    }
+    if row.is_clock_off() {
+        let off_s = row.wall_offset_ns as f64 / 1e9;
+        spans.push(Span::styled(format!(" clock {off_s:+.1} s"), style));
     }
     Line::from(spans)
 }
@@ -132,12 +142,4 @@ fn fitted(name: &str, width: usize) -> String {
     }
     let kept: String = name.chars().take(width.saturating_sub(1)).collect();
     format!("{kept}…")
-}
-
-fn left_out(rows: &[&AgentRow]) -> String {
-    let states: Vec<_> = census(rows.iter().copied())
-        .into_iter()
-        .map(|(standing, count)| format!("{count} {}", word(standing)))
-        .collect();
-    format!("and {} more: {}", rows.len(), states.join(", "))
 }

@@ -4,65 +4,51 @@
 //! messages that were merged, whenever they came: at the end they are those of
 //! the record. Gauges of agents are of their beats.
 
-use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::instrument::{Instrument, Value};
 use super::totals::Totals;
-use crate::fleet::event::{Event, Live, Standing};
-use crate::live::fleet::agents::word;
+use crate::fleet::event::Event;
+use crate::live::fleet::agents::{Agents, State, census};
 use crate::record::fleet::DeltaFacts;
 
 /// Who takes part, and what became of messages.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct FleetCounts {
-    agents: BTreeMap<Standing, u64>,
+    agents: Agents,
     deltas: DeltaFacts,
-    unsent: u64,
+    untold: u64,
     factor_ppm: Option<u64>,
 }
 
 impl FleetCounts {
-    /// Takes an event in; `totals` are those of the load as a whole.
-    pub fn hear(&mut self, event: &Event<'_>, totals: &mut Totals) {
+    /// Takes an event in that is heard `now`; `totals` are those of the load as
+    /// a whole.
+    pub fn hear(&mut self, event: &Event<'_>, now: Instant, totals: &mut Totals) {
         match event {
-            Event::Leads { agents, .. } => {
-                self.agents = BTreeMap::from([(Standing::Absent, *agents as u64)]);
+            Event::Leads { agents, .. } => self.agents = Agents::new(*agents),
+            Event::Joined { slot, host, .. } => self.agents.join(*slot, host),
+            Event::Progress(live) => {
+                totals.replace(live.scheduled, live.outcomes);
+                self.agents.hear(&live.agents, now);
+                let counted = self.agents.counted();
+                (totals.in_flight, totals.waiting) = (counted.in_flight, counted.waiting);
+                self.deltas = live.deltas;
+                self.untold = live.progress.waiting;
             }
-            Event::Joined { joined, .. } => {
-                let all: u64 = self.agents.values().sum();
-                let joined = *joined as u64;
-                self.agents.insert(Standing::Joined, joined);
-                let absent = all.saturating_sub(joined);
-                self.agents.insert(Standing::Absent, absent);
-            }
-            Event::Progress(live) => self.look(live, totals),
             Event::Changed(change) => self.factor_ppm = Some(change.factor_ppm),
             _ => {}
         }
     }
 
-    fn look(&mut self, live: &Live<'_>, totals: &mut Totals) {
-        totals.replace(live.scheduled, live.outcomes);
-        (totals.in_flight, totals.waiting) = (0, 0);
-        // A state that nobody is in any more is told as such.
-        self.agents.values_mut().for_each(|count| *count = 0);
-        for agent in &live.agents {
-            *self.agents.entry(agent.standing).or_default() += 1;
-            if let (Standing::Running, Some(beat)) = (agent.standing, agent.beat) {
-                let ended = beat.answered + beat.failed;
-                totals.in_flight += beat.sent.saturating_sub(ended);
-                totals.waiting += beat.due.saturating_sub(beat.sent);
-            }
-        }
-        self.deltas = live.deltas;
-        self.unsent = live.progress.waiting;
-    }
-
     /// Returns the instruments.
     pub fn instruments(&self) -> Vec<Instrument> {
-        let states = self.agents.iter().map(|(standing, count)| {
-            let label = word(*standing).replace(' ', "_");
-            (vec![("state", label)], Value::Gauge(*count as f64))
+        let counts = census(self.agents.rows.iter());
+        // A state that nobody is in is told as such.
+        let states = State::ALL.into_iter().map(|state| {
+            let count = counts.get(&state).copied().unwrap_or_default();
+            let labels = vec![("state", state.word().to_owned())];
+            (labels, Value::Gauge(count as f64))
         });
         let deltas = [
             ("merged", self.deltas.merged),
@@ -73,7 +59,7 @@ impl FleetCounts {
         vec![
             Instrument::of(
                 "mintmark_fleet_agents",
-                "Agents, by where they stand.",
+                "Agents, by what they do.",
                 states.collect(),
             ),
             Instrument::counters(
@@ -83,9 +69,9 @@ impl FleetCounts {
                 deltas.into_iter(),
             ),
             Instrument::single(
-                "mintmark_fleet_messages_unsent",
+                "mintmark_fleet_messages_untold",
                 "Messages that agents hold and the server has not acknowledged.",
-                Value::Gauge(self.unsent as f64),
+                Value::Gauge(self.untold as f64),
             ),
             Instrument::single(
                 "mintmark_fleet_rate_factor",

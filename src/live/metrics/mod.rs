@@ -17,6 +17,8 @@ mod scrape;
 mod totals;
 
 use std::sync::Arc;
+#[cfg(feature = "fleet")]
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -28,10 +30,10 @@ pub use self::totals::Totals;
 use crate::scenario::Event;
 
 /// The counts of a run, which its watching thread feeds and any thread reads.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Metrics(Arc<Mutex<Counts>>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Counts {
     totals: Totals,
     #[cfg(feature = "fleet")]
@@ -44,12 +46,12 @@ impl Metrics {
         self.0.lock().totals.hear(event);
     }
 
-    /// Takes an event of a fleet in.
+    /// Takes an event of a fleet in that is heard `now`.
     #[cfg(feature = "fleet")]
-    pub fn hear_fleet(&self, event: &crate::fleet::event::Event<'_>) {
+    pub fn hear_fleet(&self, event: &crate::fleet::event::Event<'_>, now: Instant) {
         let counts = &mut *self.0.lock();
         let fleet = counts.fleet.get_or_insert_default();
-        fleet.hear(event, &mut counts.totals);
+        fleet.hear(event, now, &mut counts.totals);
     }
 
     /// Returns all instruments with what they hold now.

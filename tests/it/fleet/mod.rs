@@ -12,6 +12,7 @@ mod keys;
 mod merging;
 mod networks;
 mod operators;
+mod screens;
 mod servers;
 mod strangers;
 mod versions;

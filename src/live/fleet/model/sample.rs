@@ -24,6 +24,8 @@ pub struct Fleet {
     silent_since: Vec<Option<u64>>,
     outcomes: BTreeMap<String, Sets>,
     pub is_answering: bool,
+    /// The wall clock of agent 0, less the coordinator's.
+    pub wall_offset_ns: i64,
 }
 
 impl Fleet {
@@ -58,6 +60,7 @@ impl Fleet {
             silent_since: vec![None; agents],
             outcomes: BTreeMap::new(),
             is_answering: true,
+            wall_offset_ns: 0,
         }
     }
 
@@ -159,7 +162,7 @@ impl Fleet {
                 silence: self.silent_since[slot].map_or(Duration::from_millis(200), |since| {
                     Duration::from_millis(ms.saturating_sub(since))
                 }),
-                wall_offset_ns: 0,
+                wall_offset_ns: if slot == 0 { self.wall_offset_ns } else { 0 },
             })
             .collect();
         let lost = self.standings.iter().filter(|one| **one == Standing::Lost);

@@ -127,7 +127,26 @@ fn before_the_beginning_places_are_shown_and_no_figure_is_made_up() {
     let all = screen.join("\n");
     assert!(all.contains("waiting for agents, 1 of 3 joined"), "{all}");
     assert!(row_of(&screen, 0).unwrap().contains("joined"), "{all}");
-    assert!(row_of(&screen, 2).unwrap().contains("waited for"), "{all}");
+    assert!(row_of(&screen, 2).unwrap().contains("awaited"), "{all}");
     assert!(all.contains("offered            –"), "{all}");
     assert!(all.contains("q or Ctrl-C ends the wait"), "{all}");
+}
+
+#[test]
+fn an_agent_whose_clock_is_off_says_by_how_much() {
+    let mut fleet = Fleet::of(3);
+    fleet.begin();
+    fleet.wall_offset_ns = -2_340_000_000;
+    fleet.pass(0, 2_000);
+    let picture = fleet
+        .model
+        .picture(fleet.begun + Duration::from_secs(2), false);
+    let screen = drawn(80, 20, &picture, &[]);
+    let row = row_of(&screen, 0).unwrap();
+    assert!(row.ends_with("! clock -2.3 s"), "{row}");
+    let head = screen.iter().position(|row| row.starts_with("agent  host"));
+    assert_eq!(
+        screen.iter().position(|other| other == row),
+        head.map(|at| at + 1)
+    );
 }
