@@ -13,7 +13,7 @@ use ratatui::widgets::Paragraph;
 
 pub use self::parts::Palette;
 use self::parts::{
-    CHARTS_ROWS, Chart, LEAST_CHARTS_ROWS, WIDE, dim, draw_charts, draw_figures, draw_gauge,
+    CHARTS_ROWS, LEAST_CHARTS_ROWS, WIDE, charts_of, dim, draw_charts, draw_figures, draw_gauge,
     draw_head, failures, latency_lines, notes_lines, rates_lines, rows, warnings,
 };
 use super::model::Picture;
@@ -25,7 +25,7 @@ use crate::units::{Grouped, Shown};
 pub fn draw(frame: &mut Frame<'_>, picture: &Picture, notes: &[String], palette: Palette) {
     let area = frame.area();
     let beside = area.width >= WIDE;
-    let figures = if beside { 7 } else { 12 };
+    let figures = if beside { 7 } else { 13 };
     let remarks = picture.warnings();
     let mut lists = failures(picture, palette);
     lists.extend(warnings(&remarks, palette));
@@ -62,21 +62,10 @@ pub fn draw(frame: &mut Frame<'_>, picture: &Picture, notes: &[String], palette:
         ("signing", recent.map(|recent| &recent.signing)),
     ];
     let caption = recent.map_or_else(|| "no slice is over yet".to_owned(), caption);
-    let mut rates = rates_lines(picture.counted.rates.as_ref());
-    rates.push(Line::from(format!(
-        "{} in flight, {} wait",
-        Grouped(picture.counted.in_flight as f64),
-        Grouped(picture.counted.waiting as f64)
-    )));
+    let rates = rates_lines(&picture.counted);
     let latencies = latency_lines(&latencies, caption);
     draw_figures(frame, figures_area, rates, latencies, beside);
-    draw_charts(
-        frame,
-        charts,
-        &[Chart::Goodput, Chart::P99],
-        picture,
-        palette,
-    );
+    draw_charts(frame, charts, &charts_of(picture), picture, palette);
     frame.render_widget(Paragraph::new(lists), lists_area);
     let is_cut = usize::from(lists_rows) < all_rows;
     draw_foot(frame, foot, picture, is_cut.then_some(&remarks));

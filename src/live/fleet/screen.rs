@@ -12,10 +12,9 @@ use ratatui::widgets::Paragraph;
 use super::agents::in_words;
 use super::model::FleetPicture;
 use super::table::{draw_table, rows_wanted};
-use crate::live::model::Picture;
 use crate::live::screen::Palette;
 use crate::live::screen::parts::{
-    CHARTS_ROWS, Chart, LEAST_CHARTS_ROWS, STOPPING, WIDE, codes, count_line, dim, draw_charts,
+    CHARTS_ROWS, Chart, LEAST_CHARTS_ROWS, STOPPING, WIDE, charts_of, codes, dim, draw_charts,
     draw_figures, draw_gauge, draw_head, failures, latency_lines, notes_lines, rates_lines, rows,
     warnings,
 };
@@ -86,7 +85,9 @@ pub fn draw(frame: &mut Frame<'_>, picture: &FleetPicture, notes: &[String], pal
     draw_gauge(frame, gauge, run, palette);
     draw_latencies(frame, figures_area, picture, beside);
     frame.render_widget(Paragraph::new(picture.sources()).style(dim()), sources);
-    draw_charts(frame, charts, &charts_of(run), run, palette);
+    let mut shown = vec![Chart::Offered];
+    shown.extend(charts_of(run));
+    draw_charts(frame, charts, &shown, run, palette);
     let style = match picture.trouble {
         Some(_) => palette.style(Color::Yellow),
         None => dim(),
@@ -96,18 +97,6 @@ pub fn draw(frame: &mut Frame<'_>, picture: &FleetPicture, notes: &[String], pal
     frame.render_widget(Paragraph::new(lists), lists_area);
     let is_cut = usize::from(lists_rows) < all_rows;
     draw_foot(frame, foot, picture, is_cut.then_some(&remarks));
-}
-
-/// Returns the charts that have something to show.
-fn charts_of(run: &Picture) -> Vec<Chart> {
-    let mut charts = vec![Chart::Offered, Chart::GoodputOfOffered];
-    if !run.failures.is_empty() {
-        charts.push(Chart::Failed);
-    }
-    if run.past.iter().any(|past| past.p99.is_some()) {
-        charts.push(Chart::P99);
-    }
-    charts
 }
 
 fn draw_latencies(frame: &mut Frame<'_>, area: Rect, picture: &FleetPicture, beside: bool) {
@@ -130,14 +119,7 @@ fn draw_latencies(frame: &mut Frame<'_>, area: Rect, picture: &FleetPicture, bes
             )
         },
     );
-    let counted = &picture.run.counted;
-    let rates = rates_lines(counted.rates.as_ref())
-        .into_iter()
-        .chain([
-            count_line("in flight", counted.in_flight),
-            count_line("waiting", counted.waiting),
-        ])
-        .collect();
+    let rates = rates_lines(&picture.run.counted);
     let latencies = latency_lines(&latencies, caption);
     draw_figures(frame, area, rates, latencies, beside);
 }

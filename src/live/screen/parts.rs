@@ -14,7 +14,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Sparkline};
 
 use super::super::model::{Past, Picture};
-use super::super::rates::Rates;
+use super::super::rates::{Counted, Rates};
 use super::super::recent::Quantiles;
 use crate::record::Warning;
 use crate::units::{Grouped, Shown};
@@ -143,28 +143,23 @@ pub fn draw_figures(
     }
 }
 
-/// Says how many requests a second were due, sent and ended.
-pub fn rates_lines(rates: Option<&Rates>) -> Vec<Line<'static>> {
-    let row = |name: &str, of: fn(&Rates) -> f64| {
-        let value = rates.map_or("–".to_owned(), |rates| Grouped(of(rates)).to_string());
-        figure_line(name, &value)
+/// Says how many requests a second were due, sent and ended, and how many are
+/// on the way.
+pub fn rates_lines(counted: &Counted) -> Vec<Line<'static>> {
+    let row = |name: &str, value: Option<f64>| {
+        let value = value.map_or("–".to_owned(), |value| Grouped(value).to_string());
+        Line::from(format!("{name:<10}{value:>10}"))
     };
+    let rates = counted.rates;
     vec![
-        title(format!("{:<10}{:>10}", "rate", "per second")),
-        row("offered", |rates| rates.offered_per_s),
-        row("achieved", |rates| rates.achieved_per_s),
-        row("goodput", |rates| rates.goodput_per_s),
-        row("failed", |rates| rates.failed_per_s),
+        title(format!("{:<10}{:>10}", "requests", "now")),
+        row("offered/s", rates.map(|rates| rates.offered_per_s)),
+        row("achieved/s", rates.map(|rates| rates.achieved_per_s)),
+        row("goodput/s", rates.map(|rates| rates.goodput_per_s)),
+        row("failed/s", rates.map(|rates| rates.failed_per_s)),
+        row("in flight", Some(counted.in_flight as f64)),
+        row("waiting", Some(counted.waiting as f64)),
     ]
-}
-
-/// Says a count in a row of the rates.
-pub fn count_line(name: &str, count: u64) -> Line<'static> {
-    figure_line(name, &Grouped(count as f64).to_string())
-}
-
-fn figure_line(name: &str, value: &str) -> Line<'static> {
-    Line::from(format!("{name:<10}{value:>10}"))
 }
 
 /// Says how long parts of requests take, by name, and what that is of.
@@ -196,13 +191,24 @@ pub enum Chart {
     /// Requests that were due.
     Offered,
     /// Requests that got a token, on the scale of those that were due.
-    GoodputOfOffered,
-    /// Requests that got a token.
     Goodput,
     /// Requests that did not.
     Failed,
     /// The 99th percentile of response times.
     P99,
+}
+
+/// Returns the charts that have something to show.
+#[must_use]
+pub fn charts_of(picture: &Picture) -> Vec<Chart> {
+    let mut charts = vec![Chart::Goodput];
+    if !picture.failures.is_empty() {
+        charts.push(Chart::Failed);
+    }
+    if picture.past.iter().any(|past| past.p99.is_some()) {
+        charts.push(Chart::P99);
+    }
+    charts
 }
 
 /// Draws charts one below the other, as many as there is room for.
@@ -231,7 +237,7 @@ impl Chart {
         let most = |data: &[Option<u64>]| data.iter().flatten().copied().max().unwrap_or_default();
         let highest = most(&data);
         let scale = match self {
-            Self::GoodputOfOffered => {
+            Self::Goodput => {
                 let offered: Vec<_> = past().map(|past| Self::Offered.value(past)).collect();
                 most(&offered).max(highest)
             }
@@ -253,7 +259,7 @@ impl Chart {
         let rate = |of: fn(&Rates) -> f64| Some(of(past.rates.as_ref()?).max(0.0).round() as u64);
         match self {
             Self::Offered => rate(|rates| rates.offered_per_s),
-            Self::GoodputOfOffered | Self::Goodput => rate(|rates| rates.goodput_per_s),
+            Self::Goodput => rate(|rates| rates.goodput_per_s),
             Self::Failed => rate(|rates| rates.failed_per_s),
             Self::P99 => past
                 .p99
@@ -265,12 +271,8 @@ impl Chart {
         let per_s = Grouped(highest as f64);
         match self {
             Self::Offered => format!("offered, a column a second, up to {per_s}/s"),
-            Self::GoodputOfOffered => format!("goodput on the same scale, up to {per_s}/s"),
             Self::Goodput => format!("goodput, a column a second, up to {per_s}/s"),
             Self::Failed => format!("failed, up to {per_s}/s"),
-            Self::P99 if highest == 0 => {
-                "p99 of response times: fewer than ten requests a slice are beyond it".to_owned()
-            }
             Self::P99 => {
                 let highest = Shown(Duration::from_nanos(highest));
                 format!("p99 of response times, up to {highest}")
@@ -281,7 +283,7 @@ impl Chart {
     fn colour(self) -> Color {
         match self {
             Self::Offered => Color::Cyan,
-            Self::GoodputOfOffered | Self::Goodput => Color::Green,
+            Self::Goodput => Color::Green,
             Self::Failed => Color::Red,
             Self::P99 => Color::Magenta,
         }

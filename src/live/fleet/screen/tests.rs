@@ -60,8 +60,8 @@ fn three_agents_are_all_shown_at_any_size_the_troubled_ones_first() {
         assert!(screen[place(2)].contains("10.2 s ago  !"), "\n{all}");
         for text in [
             "12.2 of 31.0 s",
-            "offered          300",
-            "goodput           99",
+            "offered/s        300",
+            "goodput/s         99",
             "agents: 1 failed, 1 lost, 1 running; messages: 1,234 merged, 2 twice",
             "rates: beats, up to 0.4 s old; latencies: merged slices until 1.2 s ago",
             "× http_503",
@@ -128,7 +128,7 @@ fn before_the_beginning_places_are_shown_and_no_figure_is_made_up() {
     assert!(all.contains("waiting for agents, 1 of 3 joined"), "{all}");
     assert!(row_of(&screen, 0).unwrap().contains("joined"), "{all}");
     assert!(row_of(&screen, 2).unwrap().contains("awaited"), "{all}");
-    assert!(all.contains("offered            –"), "{all}");
+    assert!(all.contains("offered/s          –"), "{all}");
     assert!(all.contains("q or Ctrl-C ends the wait"), "{all}");
 }
 
