@@ -86,6 +86,10 @@ struct RunFlags {
 
 #[derive(Debug, Args)]
 struct ResumeFlags {
+    /// How long to wait for agents, if the run had not begun.
+    #[arg(long, value_name = "SPAN", default_value = "5m")]
+    join_timeout: Span,
+
     #[command(flatten)]
     leading: LeadingFlags,
 
@@ -229,7 +233,8 @@ fn run_fleet(flags: &RunFlags, log: LogFlags) -> Result<Exit, Failure> {
 
 fn resume(flags: &ResumeFlags, log: LogFlags) -> Result<Exit, Failure> {
     let access = flags.access.access()?;
-    let fleet = flags.leading.plan(access, 1, Duration::ZERO, false);
+    let patience = flags.join_timeout.0;
+    let fleet = flags.leading.plan(access, 1, patience, false);
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let coordinator = Coordinator::connect(fleet).map_err(Failure::failed)?;
     let watch = ManyWatch::start();

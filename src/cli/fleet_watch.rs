@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -137,6 +138,15 @@ fn words_of(event: &Event<'_>) -> Option<String> {
         Event::Begins { within, .. } => format!("begins in {}", Shown(*within)),
         Event::Changed(change) => format!("the load {change}"),
         Event::Lost(slot) => format!("agent {slot} is silent, and lost unless it returns"),
+        Event::HandedOver(handover) => {
+            let by: Vec<String> = handover.by.iter().map(ToString::to_string).collect();
+            format!(
+                "what agent {} would start from {} on is started by {}",
+                handover.lost,
+                Shown(Duration::from_nanos(handover.from_ns)),
+                by.join(", ")
+            )
+        }
         Event::Returned(slot) => format!("agent {slot} is back"),
         Event::Ended(slot) => format!("agent {slot} has told all"),
         Event::Trouble(what) => format!("{what}; agents keep what they measure"),

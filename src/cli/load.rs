@@ -15,7 +15,7 @@ use crate::load::objective::Objective;
 use crate::load::transport::Kind;
 use crate::scenario::open::{Connecting, Ramp};
 use crate::scenario::{
-    BrokerTarget, Closed, Credentials, Generate, Load, Open, Scenario, Signing, Target,
+    BrokerTarget, Closed, Credentials, FleetRules, Generate, Load, Open, Scenario, Signing, Target,
 };
 use crate::signer::Algorithm;
 use crate::units::Span;
@@ -221,6 +221,7 @@ fn scenario(flags: &Flags) -> Scenario {
     Scenario {
         name: "load".into(),
         description: String::new(),
+        fleet: FleetRules::default(),
         target: Target {
             broker: (!has_url).then_some(BrokerTarget {
                 users: None,

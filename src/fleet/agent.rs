@@ -13,28 +13,17 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::bus::{Access, Bus};
-use super::clock_offset::{ClockOffset, Reading, Sample};
-use super::coverage::Schedule;
+use super::carrying::Carrier;
+use super::clock_offset::{ClockOffset, Reading, RunClock, Sample};
 use super::identity::Identity;
-use super::message::{
-    Beat, Begin, Card, Dealing, Leader, PROTOCOL, Refusal, Sender, Slice, Spec, State, Totals,
-};
+use super::message::{Beat, Begin, Card, Leader, PROTOCOL, Refusal, Sender, Spec, State};
 use super::preparing::{Ready, prepare};
-use super::reporter::{FromLoad, Reins, Reporter};
 use super::{FleetError, draw_name, host_name, key};
 use crate::assertion::jti;
 use crate::error::Chain;
-use crate::load::observe::Told;
-use crate::load::open::{OpenMeasured, OpenPlan, run_open};
-use crate::load::pace::Pace;
 use crate::load::pacer::{now_ns, wall_ns};
-use crate::load::population::Population;
-use crate::load::share::{Dealt, Share, part_of};
-use crate::load::verdict::judge;
-use crate::record::Calibration;
 
 /// The pause between two looks at a key that is waited for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -114,7 +103,8 @@ async fn life(
             return Err(error);
         }
     };
-    let clock = compare_clocks(&bus, &spec.run).await?;
+    let leader = leader_of(&bus).await;
+    let mut clock = compare_clocks(&bus, &spec.run).await?;
     let slot = join(&bus, plan, &spec, &ready, &clock, &incarnation).await?;
     tell(Step::Ready(slot));
     let of = Sender {
@@ -123,21 +113,30 @@ async fn life(
         incarnation,
     };
     let begin = wait_for_beginning(&bus, plan, &of, stop).await?;
+    if leader_of(&bus).await != leader {
+        // Who tells the beginning is another one, by another clock.
+        clock = compare_clocks(&bus, &of.run).await?;
+    }
     tell(Step::Running);
-    let (to_reporter, from_load) = unbounded_channel();
-    let reins = Reins {
-        stop: Arc::clone(stop),
-        pace: Arc::new(Pace::default()),
+    let carrier = Carrier {
+        bus: &bus,
+        spec: &spec,
         begins_ns: clock.own_ns(begin.at_ns),
+        ready,
+        begin,
+        of,
+        keep_for: plan.keep_for,
+        stop,
     };
-    let load = load_thread(&spec, ready, slot, &begin, reins.clone(), to_reporter)?;
-    let reporter = Reporter::start(&bus, of, reins, plan.keep_for).await?;
-    let told = reporter.report(from_load).await;
-    stop.store(true, Ordering::Relaxed);
-    load.join().map_err(|_| FleetError::Panic)?;
-    told?;
+    carrier.carry().await?;
     tell(Step::Done);
     Ok(())
+}
+
+/// Returns who leads the fleet, if that can be read.
+async fn leader_of(bus: &Bus) -> Option<String> {
+    let leader = bus.get::<Leader>(key::LEADER).await.ok().flatten();
+    leader.map(|(leader, _)| leader.coordinator)
 }
 
 /// Looks for a key until it is there.
@@ -226,14 +225,17 @@ pub fn read_clocks() -> Reading {
     }
 }
 
-/// Tells agents what this machine's clocks show, whenever one asks.
-pub(super) async fn answer_for_the_clock(bus: Bus, run: String) {
+/// Tells agents what the clocks show, whenever one asks, as soon as that is
+/// known.
+pub(super) async fn answer_for_the_clock(bus: Bus, run: String, clock: Arc<RunClock>) {
     // A subscription outlives a reconnection; one that cannot be made is made
     // again.
     loop {
         if let Ok(mut questions) = bus.listen("clock", &run).await {
             while let Some(question) = questions.next().await {
-                bus.answer(&question, &read_clocks()).await;
+                if let Some(reading) = clock.read(read_clocks()) {
+                    bus.answer(&question, &reading).await;
+                }
             }
         }
         tokio::time::sleep(LOOK).await;
@@ -334,104 +336,5 @@ async fn wait_for_beginning(
             });
         }
         let _ = tokio::time::timeout(LOOK, hints.next()).await;
-    }
-}
-
-/// Makes the share of an agent; one by subject takes the population.
-#[must_use]
-pub fn share_of(
-    begin: &Begin,
-    slot: usize,
-    seed: u64,
-    population: Option<&Arc<Population>>,
-) -> Option<Share> {
-    let dealt = match begin.dealt {
-        Dealing::InTurns => Dealt::InTurns,
-        Dealing::ByLot => Dealt::ByLot(seed),
-        Dealing::BySubject => Dealt::BySubject(Arc::clone(population?)),
-    };
-    Some(Share::new(slot, &begin.weights, dealt))
-}
-
-/// Starts the thread of the load.
-fn load_thread(
-    spec: &Spec,
-    ready: Ready,
-    slot: usize,
-    begin: &Begin,
-    reins: Reins,
-    tell: UnboundedSender<FromLoad>,
-) -> Result<thread::JoinHandle<()>, FleetError> {
-    let population = Arc::clone(&ready.prepared.population);
-    let schedule = Schedule {
-        population: Some(Arc::clone(&population)),
-        ..Schedule::of(&ready.plan)?
-    };
-    let connections = part_of(ready.prepared.engine.connections, slot, spec.agents);
-    let engine = OpenPlan {
-        share: share_of(begin, slot, schedule.seed, schedule.population.as_ref())
-            .expect("the population is there"),
-        begins_ns: Some(reins.begins_ns),
-        pace: Some(Arc::clone(&reins.pace)),
-        threads: ready.prepared.engine.threads.min(connections),
-        connections,
-        ..ready.prepared.engine.clone()
-    };
-    let begin = begin.clone();
-    thread::Builder::new()
-        .name("agent-load".into())
-        .spawn(move || {
-            let measured = run_open(
-                &engine,
-                ready.prepared.url(),
-                &population,
-                &[],
-                &reins.stop,
-                |told| {
-                    // Without its reporter the agent has ended.
-                    let _ = tell.send(match told {
-                        Told::Progress(progress) => FromLoad::Progress(progress),
-                        Told::Slice(passed) => FromLoad::Slice(Slice::of(&passed)),
-                    });
-                },
-            );
-            let ended = match measured {
-                Ok(measured) => Ok(Totals {
-                    planned: (begin.dealt == Dealing::BySubject)
-                        .then(|| schedule.planned(&begin, &reins.pace.changes()))
-                        .flatten(),
-                    heard_late_ns: reins.pace.late_ns(),
-                    changes_heard: reins.pace.changes().len(),
-                    ..totals(measured, ready.calibration)
-                }),
-                Err(error) => Err(Chain(&error).to_string()),
-            };
-            let _ = tell.send(FromLoad::Ended(Box::new(ended)));
-        })
-        .map_err(FleetError::Thread)
-}
-
-/// Writes down what a load measured in the whole.
-fn totals(measured: OpenMeasured, calibration: Option<Calibration>) -> Totals {
-    Totals {
-        soundness: judge(&measured, calibration.as_ref()),
-        calibration,
-        phases: measured.phases,
-        scheduled: measured.accounts.scheduled,
-        outcomes: measured.outcomes.iter().map(Into::into).collect(),
-        blame: measured.blame,
-        blamed_ns: measured.blamed_ns,
-        sent_per_s: measured.sent_per_s,
-        opened: measured.opened,
-        signing: measured.signing,
-        retries: measured.retries,
-        cache: measured.cache,
-        health: measured.health,
-        cpu: measured.cpu,
-        began_late_ns: measured.began_late_ns,
-        was_stopped: measured.was_stopped,
-        heard_late_ns: 0,
-        changes_heard: 0,
-        planned: None,
     }
 }

@@ -5,6 +5,8 @@
 //! shortest way says most; half of its way bounds the error. Monotonic clocks
 //! are compared, so that no setting of a wall clock moves a beginning.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 /// What a clock shows when it is asked.
@@ -69,6 +71,60 @@ impl ClockOffset {
     }
 }
 
+/// The clock by which a run's beginning is told, at whoever leads the run now.
+///
+/// That is the own clock, unless the beginning was told by another coordinator:
+/// on another machine, or before this one was started anew. What agents say of
+/// the time since the beginning shows how far that clock was ahead, up to the
+/// age of what they say.
+#[derive(Debug)]
+pub struct RunClock(AtomicI64);
+
+/// By how much a clock was ahead of which nothing is known yet.
+const UNKNOWN: i64 = i64::MIN;
+
+/// What agents say of the time is not older; within this it is one clock.
+const MOST_AGE_NS: u64 = 2_000_000_000;
+
+impl RunClock {
+    /// Makes the clock of whoever tells the beginning.
+    #[must_use]
+    pub fn own() -> Self {
+        Self(AtomicI64::new(0))
+    }
+
+    /// Makes it the clock of a beginning that another coordinator told.
+    pub fn forget(&self) {
+        self.0.store(UNKNOWN, Ordering::Relaxed);
+    }
+
+    /// Hears from an agent, at `own_ns` of the own clock, that `elapsed_ns` have
+    /// passed since the beginning at `begin_ns`.
+    pub fn hear(&self, begin_ns: u64, elapsed_ns: u64, own_ns: u64) {
+        let ahead = i128::from(begin_ns) + i128::from(elapsed_ns) - i128::from(own_ns);
+        let Ok(ahead) = i64::try_from(ahead) else {
+            return;
+        };
+        if ahead.unsigned_abs() <= MOST_AGE_NS {
+            self.0.store(0, Ordering::Relaxed);
+        } else if self.0.load(Ordering::Relaxed) != 0 {
+            // The youngest word is the one that says most.
+            self.0.fetch_max(ahead, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads the clock when the own one shows `own`; `None` if nobody has said
+    /// yet how far they are apart.
+    #[must_use]
+    pub fn read(&self, own: Reading) -> Option<Reading> {
+        let ahead = self.0.load(Ordering::Relaxed);
+        (ahead != UNKNOWN).then(|| Reading {
+            monotonic_ns: own.monotonic_ns.saturating_add_signed(ahead),
+            ..own
+        })
+    }
+}
+
 impl Sample {
     fn way_ns(&self) -> u64 {
         self.answered.monotonic_ns.saturating_sub(self.asked_ns)
@@ -80,6 +136,32 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_clock_of_another_coordinator_is_known_by_what_agents_say() {
+        const SECOND: u64 = 1_000_000_000;
+        let own = |ns| Reading {
+            monotonic_ns: ns,
+            wall_ns: 7,
+        };
+        let clock = RunClock::own();
+        clock.forget();
+        assert_eq!(clock.read(own(5)), None);
+        // It showed 900 s when the run began; here it is 10 s, and 30 s later.
+        clock.hear(900 * SECOND, 29 * SECOND, 10 * SECOND);
+        clock.hear(900 * SECOND, 30 * SECOND, 10 * SECOND);
+        clock.hear(900 * SECOND, 30 * SECOND + SECOND / 2, 11 * SECOND);
+        let read = clock.read(own(12 * SECOND)).unwrap();
+        assert_eq!(read, own(932 * SECOND));
+        // A coordinator on the same machine has the same clock to the nanosecond.
+        let clock = RunClock::own();
+        clock.forget();
+        clock.hear(900 * SECOND, 29 * SECOND, 929 * SECOND + 400_000_000);
+        assert_eq!(clock.read(own(5)), Some(own(5)));
+        let clock = RunClock::own();
+        clock.hear(900 * SECOND, 30 * SECOND, 10 * SECOND);
+        assert_eq!(clock.read(own(5)), Some(own(5)));
+    }
 
     /// A question to a clock that is ahead by `ahead`, with two ways.
     fn sample(asked_ns: u64, there: u64, back: u64, ahead: i64, wall: i64) -> Sample {

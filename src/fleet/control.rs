@@ -6,12 +6,14 @@
 //! by then. A hint tells at once; who misses it finds the key within half a
 //! second. Which starts are due then is the load engine's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::agent::compare_clocks;
+use super::agent::{compare_clocks, read_clocks};
 use super::bus::{Access, Bus};
+use super::clock_offset::RunClock;
 use super::message::{Begin, Control, Hint, Leader, PROTOCOL, Spec};
 use super::{FleetError, as_ns, key};
 use crate::load::pacer::now_ns;
@@ -65,6 +67,7 @@ pub struct Steering {
     pub(super) handle: Handle,
     pub(super) bus: Bus,
     pub(super) fleet: String,
+    pub(super) clock: Arc<RunClock>,
 }
 
 impl Steering {
@@ -74,16 +77,20 @@ impl Steering {
     ///
     /// As [`steer`] has them.
     pub fn steer(&self, wish: Wish) -> Result<Granted, FleetError> {
-        self.handle
-            .block_on(steer_over(&self.bus, &self.fleet, wish, Clock::Own))
+        self.handle.block_on(steer_over(
+            &self.bus,
+            &self.fleet,
+            wish,
+            Clock::Own(&self.clock),
+        ))
     }
 }
 
 /// Whose clock tells instants of the schedule.
 #[derive(Clone, Copy)]
-enum Clock {
+enum Clock<'a> {
     /// This process leads the run.
-    Own,
+    Own(&'a RunClock),
     /// Another does, and is asked.
     Asked,
 }
@@ -92,7 +99,7 @@ async fn steer_over(
     bus: &Bus,
     fleet: &str,
     wish: Wish,
-    clock: Clock,
+    clock: Clock<'_>,
 ) -> Result<Granted, FleetError> {
     let leader = bus.get::<Leader>(key::LEADER).await?;
     let run = leader
@@ -127,7 +134,7 @@ async fn change_rate(
     bus: &Bus,
     run: &str,
     factor_ppm: u64,
-    clock: Clock,
+    clock: Clock<'_>,
 ) -> Result<Control, FleetError> {
     let idle = || FleetError::NotBegun {
         run: run.to_owned(),
@@ -136,15 +143,20 @@ async fn change_rate(
     let (spec, _) = bus.get::<Spec>(&key::spec(run)).await?.ok_or_else(idle)?;
     let load = spec.scenario.plan()?.load;
     let ends_ns = as_ns(load.warm_up.0 + load.measure.0);
-    let offset = match clock {
-        Clock::Own => None,
+    let asked = match clock {
+        Clock::Own(_) => None,
         Clock::Asked => Some(compare_clocks(bus, run).await?),
     };
     amend(bus, run, |control| {
-        let earliest = control.changes.last().map_or(0, |last| last.from_ns);
-        let now_ns = offset.map_or_else(now_ns, |offset| offset.other_ns(now_ns()));
+        let now_ns = match (clock, &asked) {
+            (Clock::Own(own), _) => own.read(read_clocks()).map(|now| now.monotonic_ns),
+            (Clock::Asked, asked) => asked.as_ref().map(|asked| asked.other_ns(now_ns())),
+        };
+        let now_ns = now_ns.ok_or_else(|| FleetError::NoClock {
+            run: run.to_owned(),
+        })?;
         let at_ns = now_ns + as_ns(AHEAD);
-        let from_ns = at_ns.saturating_sub(begin.at_ns).max(earliest);
+        let from_ns = at_ns.saturating_sub(begin.at_ns).max(control.settled_ns());
         if from_ns >= ends_ns {
             return Err(FleetError::Ending {
                 run: run.to_owned(),

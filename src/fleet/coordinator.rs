@@ -5,6 +5,7 @@
 //! that cannot be read again: a coordinator that takes over finds what was
 //! laid down in the bucket, and reads the frames from the first one on.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 
 use super::agent::answer_for_the_clock;
 use super::bus::{Access, Bus};
+use super::clock_offset::RunClock;
 use super::control::Steering;
 use super::coverage::{Ended, Outcome, Schedule, settle};
 use super::event::Event;
@@ -91,6 +93,8 @@ pub struct Coordinator {
     runtime: Runtime,
     bus: Bus,
     plan: FleetPlan,
+    /// The clock by which the beginning of the run is told.
+    clock: Arc<RunClock>,
 }
 
 impl Coordinator {
@@ -112,7 +116,12 @@ impl Coordinator {
             bus.prepare(plan.most_bytes, plan.replicas).await?;
             Ok::<_, FleetError>(bus)
         })?;
-        Ok(Self { runtime, bus, plan })
+        Ok(Self {
+            runtime,
+            bus,
+            plan,
+            clock: RunClock::own().into(),
+        })
     }
 
     /// Leads a new run to its end. What agents told is kept until
@@ -171,6 +180,7 @@ impl Coordinator {
                 begin: None,
                 leader,
                 revision,
+                clock: Arc::clone(&self.clock),
                 key_sha256,
             };
             self.to_the_end(lead, &plan, stop, tell).await
@@ -201,11 +211,15 @@ impl Coordinator {
                 .ok_or_else(nothing)?;
             let begin = self.bus.get::<Begin>(&key::begin(&run)).await?;
             let plan = spec.scenario.plan()?;
+            if begin.is_some() {
+                self.clock.forget();
+            }
             let lead = Lead {
                 spec,
                 begin: begin.map(|(begin, _)| begin),
                 leader,
                 revision,
+                clock: Arc::clone(&self.clock),
                 // The files may be another machine's; agents are compared.
                 key_sha256: None,
             };
@@ -220,6 +234,7 @@ impl Coordinator {
             handle: self.runtime.handle().clone(),
             bus: self.bus.clone(),
             fleet: self.plan.access.fleet.clone(),
+            clock: Arc::clone(&self.clock),
         }
     }
 
@@ -257,7 +272,11 @@ impl Coordinator {
         tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Led, FleetError> {
         let run = lead.spec.run.clone();
-        let clock = tokio::spawn(answer_for_the_clock(self.bus.clone(), run.clone()));
+        let clock = tokio::spawn(answer_for_the_clock(
+            self.bus.clone(),
+            run.clone(),
+            Arc::clone(&lead.clock),
+        ));
         let led = self.gather_and_count(&mut lead, plan, stop, tell).await;
         clock.abort();
         if led.is_err() && lead.begin.is_none() {
@@ -309,6 +328,7 @@ impl Coordinator {
             lead,
             roster: &mut roster,
             ledger: &mut ledger,
+            schedule: &schedule,
             planned: plan.load.warm_up.0 + plan.load.measure.0 + plan.load.drain.0,
         };
         let control = watching.count(stop, tell).await?;
@@ -321,7 +341,7 @@ impl Coordinator {
             &Ended {
                 schedule: &schedule,
                 begin: &begin,
-                changes: &control.changes,
+                control: &control,
                 roster: &roster,
                 takeovers: lead.leader.takeovers,
                 refused,

@@ -10,14 +10,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::agent::share_of;
 use super::as_ns;
+use super::carrying::share_of;
 use super::finding::findings;
+use super::handover::{shares_of, slots_of};
 use super::ledger::Ledger;
-use super::message::{Begin, Dealing, PROTOCOL, Totals};
+use super::message::{Begin, Control, Dealing, Handover, PROTOCOL, Totals};
 use super::roster::Roster;
 use super::whole::whole;
-use crate::load::arrival::Arrival;
+use crate::load::arrival::{Arrival, Start};
 use crate::load::open::OpenMeasured;
 use crate::load::pace::{Pace, Warp};
 use crate::load::population::Population;
@@ -44,22 +45,27 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Counts the starts that are due in the measured phase and each agent's,
-    /// when the rate was changed as given; `None` if that takes a population
-    /// that is not here.
+    /// Counts the starts that are due in the measured phase and each slot's,
+    /// when the rate was changed and shares handed over as given; `None` if
+    /// that takes a population that is not here.
     #[must_use]
-    pub fn planned(&self, begin: &Begin, changes: &[RateChange]) -> Option<Vec<u64>> {
-        let mut planned = vec![0; begin.weights.len()];
-        let share = share_of(begin, 0, self.seed, self.population.as_ref())?;
-        for index in self.measured(changes) {
-            planned[share.owner(index)] += 1;
+    pub fn planned(
+        &self,
+        begin: &Begin,
+        changes: &[RateChange],
+        handovers: &[Handover],
+    ) -> Option<Vec<u64>> {
+        let mut planned = vec![0; slots_of(begin.weights.len(), handovers)];
+        let share = share_of(begin, 0, handovers, self.seed, self.population.as_ref())?;
+        for start in self.measured(changes) {
+            planned[share.owner(start.index, start.due_ns)] += 1;
         }
         Some(planned)
     }
 
-    /// Iterates over the numbers of the starts that are due in the measured
+    /// Iterates over the starts, as planned, that are due in the measured
     /// phase.
-    fn measured(&self, changes: &[RateChange]) -> impl Iterator<Item = u64> {
+    fn measured(&self, changes: &[RateChange]) -> impl Iterator<Item = Start> {
         let warm_up_ns = as_ns(self.warm_up);
         let end_ns = warm_up_ns + as_ns(self.measure);
         let mut starts = self.arrival.starts(0, 1);
@@ -69,10 +75,10 @@ impl Schedule {
         let pace = (!changes.is_empty()).then(|| Arc::new(Pace::of(changes.to_vec())));
         let mut warp = Warp::of(pace);
         starts
-            .map(move |start| (start.index, warp.due_ns(start.due_ns)))
+            .map(move |start| (start, warp.due_ns(start.due_ns)))
             .take_while(move |(_, due_ns)| *due_ns < end_ns)
             .filter(move |(_, due_ns)| *due_ns >= warm_up_ns)
-            .map(|(index, _)| index)
+            .map(|(start, _)| start)
     }
 
     /// Counts the starts that changes of the rate left out of the measured
@@ -104,8 +110,8 @@ pub struct Ended<'a> {
     pub schedule: &'a Schedule,
     /// How starts were dealt out.
     pub begin: &'a Begin,
-    /// How the rate was changed meanwhile.
-    pub changes: &'a [RateChange],
+    /// What agents had to heed meanwhile.
+    pub control: &'a Control,
     /// Who took part.
     pub roster: &'a Roster,
     /// How often a coordinator took the run over.
@@ -117,18 +123,32 @@ pub struct Ended<'a> {
 /// Makes the result of what the agents told.
 #[must_use]
 pub fn settle(ledger: Ledger, ended: &Ended<'_>) -> Outcome {
+    let Control {
+        changes, handovers, ..
+    } = ended.control;
+    // Whoever was replaced says nothing of the whole: it may have made starts
+    // that were others'.
     let totals: Vec<Option<Totals>> = ledger
         .slots()
         .iter()
-        .map(|slot| slot.end.as_ref()?.totals.as_deref().cloned())
+        .map(|slot| {
+            let end = slot.end.as_ref().filter(|_| slot.given_away_ns.is_none());
+            end?.totals.as_deref().cloned()
+        })
         .collect();
-    let told = || totals.iter().flatten().find_map(|one| one.planned.clone());
+    let slots = ledger.slots().len();
+    let told = || {
+        let planned = totals
+            .iter()
+            .flatten()
+            .filter_map(|one| one.planned.clone());
+        planned.into_iter().find(|planned| planned.len() == slots)
+    };
     let planned = ended
         .schedule
-        .planned(ended.begin, ended.changes)
-        .or_else(told)
-        .unwrap_or_else(|| vec![0; ended.begin.weights.len()]);
-    let mut fleet = record(&ledger, ended, &planned);
+        .planned(ended.begin, changes, handovers)
+        .or_else(told);
+    let mut fleet = record(&ledger, ended, planned.as_deref());
     fleet.deltas = DeltaFacts {
         resent: ledger
             .slots()
@@ -140,7 +160,8 @@ pub fn settle(ledger: Ledger, ended: &Ended<'_>) -> Outcome {
     };
     let rejections = ledger.rejections.clone();
     let measured = whole(ledger, &totals, ended.schedule);
-    let calibration = calibration(&totals);
+    let agents = ended.begin.weights.len();
+    let calibration = calibration(&totals[..agents.min(totals.len())]);
     let mut soundness = judge(&measured, calibration.as_ref());
     let mut findings = findings(&fleet, ended.roster, &rejections);
     findings.append(&mut soundness.findings);
@@ -163,23 +184,32 @@ pub fn settle(ledger: Ledger, ended: &Ended<'_>) -> Outcome {
     }
 }
 
-fn record(ledger: &Ledger, ended: &Ended<'_>, planned: &[u64]) -> FleetRecord {
+fn record(ledger: &Ledger, ended: &Ended<'_>, planned: Option<&[u64]>) -> FleetRecord {
     let slices = ended
         .schedule
         .measure
         .as_nanos()
         .div_ceil(ended.schedule.slice.as_nanos().max(1));
     let slices = u64::try_from(slices).unwrap_or(u64::MAX);
-    let weights: f64 = ended.begin.weights.iter().sum();
+    let Control {
+        changes, handovers, ..
+    } = ended.control;
+    let shares = shares_of(&ended.begin.weights, handovers);
     let mut coverage = Coverage {
-        not_due: ended.schedule.not_due(ended.changes),
+        not_due: ended.schedule.not_due(changes),
         ..Coverage::default()
     };
     let mut agents = Vec::new();
-    for ((number, slot), planned) in ledger.slots().iter().enumerate().zip(planned) {
+    for (number, slot) in ledger.slots().iter().enumerate() {
+        let planned = planned.map_or(slot.scheduled, |planned| planned[number]);
         coverage.planned += planned;
         coverage.covered += slot.scheduled;
         coverage.lost += planned.saturating_sub(slot.scheduled);
+        coverage.surplus += slot.surplus;
+        if number >= ended.begin.weights.len() {
+            coverage.reassigned += planned;
+        }
+        let slices = slices_of(number, slices, ended);
         // Who has told all left out slices in which nothing was due.
         let told = if slot.is_whole() {
             slices
@@ -195,6 +225,7 @@ fn record(ledger: &Ledger, ended: &Ended<'_>, planned: &[u64]) -> FleetRecord {
             continue;
         };
         let end = match (&slot.end, totals) {
+            (Some(_), Some(_)) if slot.given_away_ns.is_some() => AgentEnd::Replaced,
             (Some(_), Some(totals)) if totals.was_stopped => AgentEnd::Stopped,
             (Some(_), Some(_)) if slot.is_whole() => AgentEnd::Finished,
             (Some(end), _) if end.failed.is_some() => AgentEnd::Failed,
@@ -202,31 +233,39 @@ fn record(ledger: &Ledger, ended: &Ended<'_>, planned: &[u64]) -> FleetRecord {
         };
         agents.push(AgentRecord {
             slot: number,
+            in_place_of: place.in_place_of,
             host: place.card.host.clone(),
             cpus: place.card.cpus,
             signs_per_s: place.card.signs_per_s,
-            share: ended.begin.weights[number] / weights,
+            share: shares[number],
             clock_offset_ns: place.card.wall_offset_ns,
             clock_bound_ns: place.card.clock_bound_ns,
             began_late_ns: totals.map(|totals| totals.began_late_ns),
-            heard_late_ns: totals.map_or(0, |totals| heard_late(totals, ended.changes)),
+            heard_late_ns: totals.map_or(0, |totals| heard_late(totals, changes)),
             end,
             why: slot.end.as_ref().and_then(|end| end.failed.clone()),
-            planned: *planned,
+            planned,
             covered: slot.scheduled,
             covered_until_ns: slot.covered_until_ns,
+            given_away_ns: slot.given_away_ns,
+            surplus: slot.surplus,
             is_exact: slot.is_exact().filter(|_| slot.is_whole()),
             validity: totals.map(|totals| totals.soundness.validity),
         });
     }
-    let late = agents.iter().filter_map(|agent| agent.began_late_ns);
+    if planned.is_none() {
+        // Whose the others were only agents know, and none of them said.
+        coverage.planned = ended.schedule.measured(changes).count() as u64;
+        coverage.lost = coverage.planned.saturating_sub(coverage.covered);
+    }
+    let own = || agents.iter().filter(|agent| agent.in_place_of.is_none());
+    let late = own().filter_map(|agent| agent.began_late_ns);
     let skew = late.clone().max().unwrap_or(0) - late.min().unwrap_or(0);
     FleetRecord {
         protocol: PROTOCOL,
         planned: ended.begin.weights.len(),
-        joined: agents.len(),
-        finished: agents
-            .iter()
+        joined: own().count(),
+        finished: own()
             .filter(|agent| agent.end == AgentEnd::Finished)
             .count(),
         dealt: match ended.begin.dealt {
@@ -236,7 +275,7 @@ fn record(ledger: &Ledger, ended: &Ended<'_>, planned: &[u64]) -> FleetRecord {
         }
         .to_owned(),
         coverage,
-        changes: ended.changes.to_vec(),
+        changes: changes.clone(),
         start_skew_ns: skew,
         clock_bound_ns: agents
             .iter()
@@ -248,6 +287,24 @@ fn record(ledger: &Ledger, ended: &Ended<'_>, planned: &[u64]) -> FleetRecord {
         agents,
         refused: ended.refused.clone(),
     }
+}
+
+/// Counts the slices, of `all` of the measured phase, in which a slot makes
+/// starts.
+fn slices_of(number: usize, all: u64, ended: &Ended<'_>) -> u64 {
+    let before = |handover: &Handover| {
+        let from_ns = handover
+            .from_ns
+            .saturating_sub(as_ns(ended.schedule.warm_up));
+        (from_ns / as_ns(ended.schedule.slice).max(1)).min(all)
+    };
+    let handovers = &ended.control.handovers;
+    let mut taken = handovers
+        .iter()
+        .filter(|handover| handover.heirs().contains(&number));
+    let begins = taken.next().map_or(0, before);
+    let ends = ended.control.handed_over(number).map_or(all, before);
+    ends.saturating_sub(begins)
 }
 
 /// Returns how late an agent heard of a change, at most; one that it did not

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::coverage::Schedule;
-use super::message::Beat;
+use super::message::{Beat, Handover};
 use super::roster::Progress;
 use crate::load::observe::{PassedSlice, Sets};
 use crate::record::RateChange;
@@ -51,6 +51,8 @@ pub enum Event<'a> {
     Lost(usize),
     /// An agent that had fallen silent is back.
     Returned(usize),
+    /// The starts of a lost agent are made by others.
+    HandedOver(Handover),
     /// An agent has told its end.
     Ended(usize),
     /// What the server does not do, as far as it is new.
@@ -64,7 +66,7 @@ pub struct Live<'a> {
     pub elapsed: Duration,
     /// What agents say, added up.
     pub progress: Progress,
-    /// Each place, by slot.
+    /// Each place, by slot, and then each part of a share that was taken over.
     pub agents: Vec<AgentNow<'a>>,
     /// Starts of the measured phase that agents have told of.
     pub scheduled: u64,
@@ -81,6 +83,8 @@ pub struct Live<'a> {
 pub struct AgentNow<'a> {
     /// Its machine; empty if the place is free.
     pub host: &'a str,
+    /// The slot of the lost agent of whose share this is a part, if it is.
+    pub in_place_of: Option<usize>,
     /// Where it stands.
     pub standing: Standing,
     /// What it said last.

@@ -29,6 +29,7 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(lost(fleet));
+    findings.extend(surplus(fleet));
     for agent in &fleet.agents {
         let who = format!("agent {} on {}", agent.slot, agent.host);
         findings.extend(of_agent(agent, &who, roster.was_lost(agent.slot)));
@@ -89,6 +90,29 @@ fn lost(fleet: &FleetRecord) -> Option<Finding> {
     ))
 }
 
+/// Was more offered than planned, since an agent was replaced that lived?
+fn surplus(fleet: &FleetRecord) -> Option<Finding> {
+    let coverage = &fleet.coverage;
+    if coverage.surplus == 0 {
+        return None;
+    }
+    let share = coverage.surplus as f64 / coverage.planned.max(1) as f64;
+    Some(finding(
+        if share > MOST_LOST {
+            Validity::Invalid
+        } else {
+            Validity::Suspect
+        },
+        "fleet-surplus",
+        format!(
+            "{} starts ({:.2} % of those planned) were made twice, by an agent that was taken for lost and by others",
+            Grouped(coverage.surplus as f64),
+            share * 100.0
+        ),
+        "the target had more load than planned for a time; see whether --lost-after is too short for the network",
+    ))
+}
+
 /// What is in doubt about one agent?
 fn of_agent(agent: &AgentRecord, who: &str, was_lost: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -121,6 +145,17 @@ fn of_agent(agent: &AgentRecord, who: &str, was_lost: bool) -> Vec<Finding> {
             "set it; times are measured by other clocks, but its assertions may have been refused",
         ));
     }
+    if let Some(given_away_ns) = agent.given_away_ns {
+        findings.push(finding(
+            Validity::Suspect,
+            "fleet-reassigned",
+            format!(
+                "{who} was taken for lost, and others made its starts from {} on",
+                Shown(Duration::from_nanos(given_away_ns))
+            ),
+            "each of the others carried more from then on; see the timeline, and why the agent ended",
+        ));
+    }
     if was_lost {
         findings.push(finding(
             Validity::Suspect,
@@ -149,11 +184,20 @@ fn of_agent(agent: &AgentRecord, who: &str, was_lost: bool) -> Vec<Finding> {
         ));
     }
     if let Some(why) = &agent.why {
+        let is_replaced = agent.given_away_ns.is_some();
         findings.push(finding(
-            Validity::Invalid,
+            if is_replaced {
+                Validity::Suspect
+            } else {
+                Validity::Invalid
+            },
             "fleet-failed",
             format!("{who} could not go on: {why}"),
-            "its share of the starts was not made",
+            if is_replaced {
+                "others made the rest of its share"
+            } else {
+                "its share of the starts was not made"
+            },
         ));
     }
     findings

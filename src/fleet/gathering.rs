@@ -12,17 +12,21 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::FleetError;
+use super::agent::read_clocks;
 use super::bus::{Bus, Frames};
 use super::control::{amend, hint};
+use super::coverage::Schedule;
 use super::event::Event;
 use super::key;
 use super::lead::{Lead, renew};
 use super::ledger::Ledger;
-use super::looking::Looking;
-use super::message::{Beat, Control, Hint, Leader, PROTOCOL, Want, of_json};
+use super::looking::{Looking, look};
+use super::message::{Beat, Control, Hint, Leader, PROTOCOL, State, Want, of_json};
 use super::roster::Roster;
+use super::{FleetError, as_ns};
 use crate::error::Chain;
+use crate::load::pacer::now_ns;
+use crate::scenario::LostShare;
 
 /// How often frames are fetched.
 const TICK: Duration = Duration::from_millis(200);
@@ -54,6 +58,7 @@ pub(super) struct Watching<'a> {
     pub lead: &'a mut Lead,
     pub roster: &'a mut Roster,
     pub ledger: &'a mut Ledger,
+    pub schedule: &'a Schedule,
     /// The length of the schedule and its drain.
     pub planned: Duration,
 }
@@ -93,11 +98,13 @@ impl Watching<'_> {
             asked: Instant::now(),
             renewed: Instant::now(),
             glanced: Instant::now(),
-            looking: Looking::new(self.lead.begin.as_ref().map_or(0, |begin| begin.at_ns)),
+            looking: Looking::default(),
             is_answering: true,
             trouble: None,
             control: Control::default(),
         };
+        // Whoever takes over a run has to know whose messages to take.
+        self.heed(&mut seen, tell).await;
         let mut give_up = Instant::now() + self.planned + LAST_WORDS;
         let mut is_stopping = false;
         let mut ticked = Instant::now();
@@ -105,6 +112,7 @@ impl Watching<'_> {
             tokio::select! {
                 Some(beat) = beats.next() => {
                     if let Ok(beat) = of_json::<Beat>(&beat.payload) {
+                        self.hear_the_time(&beat);
                         self.roster.heard(beat);
                     }
                     continue;
@@ -126,6 +134,9 @@ impl Watching<'_> {
             ticked = Instant::now();
             self.fetch(&mut seen, tell).await;
             self.compare(&mut seen, tell);
+            if !is_stopping {
+                self.replace_lost(&mut seen, tell).await;
+            }
             let is_wanted = stop.load(Ordering::Relaxed) || seen.control.stops;
             if is_wanted && !is_stopping {
                 is_stopping = self.stop_agents(&run, &seen.control).await;
@@ -133,17 +144,14 @@ impl Watching<'_> {
             }
             if seen.glanced.elapsed() >= GLANCE {
                 seen.glanced = Instant::now();
-                self.glance(&mut seen, tell);
+                self.glance(&seen, tell);
             }
             if seen.renewed.elapsed() >= SECOND {
                 seen.renewed = Instant::now();
                 self.lead_on(&mut seen, tell).await?;
             }
-            let all = 0..self.lead.spec.agents;
-            if all
-                .clone()
-                .all(|slot| seen.ended.contains(&slot) || self.roster.is_lost(slot))
-            {
+            let mut all = 0..self.roster.places().len();
+            if all.all(|slot| seen.ended.contains(&slot) || self.roster.is_lost(slot)) {
                 break;
             }
             if Instant::now() >= give_up {
@@ -151,18 +159,33 @@ impl Watching<'_> {
             }
         }
         self.heed(&mut seen, tell).await;
-        self.glance(&mut seen, tell);
+        self.glance(&seen, tell);
         Ok(seen.control)
     }
 
     /// Tells where things stand.
-    fn glance(&self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
-        let looking = &mut seen.looking;
-        tell(Event::Progress(looking.look(
-            self.roster,
-            self.ledger,
-            seen.is_answering,
-        )));
+    fn glance(&self, seen: &Seen, tell: &mut dyn FnMut(Event<'_>)) {
+        let now = self.lead.clock.read(read_clocks());
+        let begin = self.lead.begin.as_ref();
+        let elapsed = match (now, begin) {
+            (Some(now), Some(begin)) => {
+                Duration::from_nanos(now.monotonic_ns.saturating_sub(begin.at_ns))
+            }
+            _ => self.roster.elapsed(),
+        };
+        let live = look(self.roster, self.ledger, elapsed, seen.is_answering);
+        tell(Event::Progress(live));
+    }
+
+    /// Compares the clock of the beginning with what an agent says.
+    fn hear_the_time(&self, beat: &Beat) {
+        if let Some(begin) = &self.lead.begin
+            && beat.run == self.lead.spec.run
+            && beat.state == State::Running
+        {
+            let clock = &self.lead.clock;
+            clock.hear(begin.at_ns, beat.elapsed_ns, now_ns());
+        }
     }
 
     /// Takes the frames that have come.
@@ -199,8 +222,8 @@ impl Watching<'_> {
                 tell(Event::Returned(slot));
             }
         }
-        seen.looking
-            .pass(self.ledger, &seen.ended, &seen.lost, tell);
+        let heard = (&*self.roster, &*self.ledger);
+        seen.looking.pass(heard, &seen.ended, &seen.lost, tell);
     }
 
     async fn stop_agents(&self, run: &str, known: &Control) -> bool {
@@ -220,18 +243,77 @@ impl Watching<'_> {
     }
 
     /// Reads what others have laid down for the agents to heed.
-    async fn heed(&self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
+    async fn heed(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
         let key = key::control(&self.lead.spec.run);
         let Ok(Some((control, _))) = self.bus.get::<Control>(&key).await else {
             return;
         };
+        self.adopt(control, seen, tell);
+    }
+
+    /// Takes what is new of what agents have to heed.
+    fn adopt(&mut self, control: Control, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
+        let changes = control.changes.get(seen.control.changes.len()..);
+        let handovers = control.handovers.get(seen.control.handovers.len()..);
         // A store that was lost knows less.
-        let known = seen.control.changes.len();
-        if let Some(new) = control.changes.get(known..) {
-            for change in new {
-                tell(Event::Changed(*change));
+        let (Some(changes), Some(handovers)) = (changes, handovers) else {
+            return;
+        };
+        for change in changes {
+            tell(Event::Changed(*change));
+        }
+        let warm_up_ns = as_ns(self.schedule.warm_up);
+        for handover in handovers {
+            let from_ns = handover.from_ns.saturating_sub(warm_up_ns);
+            self.ledger.give_away(handover.lost, from_ns);
+            for (slot, by) in handover.heirs().zip(&handover.by) {
+                self.roster.admit_heir(slot, *by, handover.lost);
+                if let Some(place) = &self.roster.places()[slot] {
+                    self.ledger.expect(slot, &place.card.incarnation);
+                }
             }
-            seen.control = control;
+            tell(Event::HandedOver(handover.clone()));
+        }
+        seen.control = control;
+    }
+
+    /// Gives the starts of agents that are lost to those that are not, if the
+    /// scenario wants that and enough of it is left.
+    async fn replace_lost(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
+        let spec = &self.lead.spec;
+        if spec.scenario.fleet.lost_share != LostShare::Reassign {
+            return;
+        }
+        let is_gone = |slot: &usize| {
+            let end = self.ledger.slots()[*slot].end.as_ref();
+            let has_failed = end.is_some_and(|end| end.failed.is_some());
+            has_failed || seen.lost.contains(slot)
+        };
+        let lost: Vec<usize> = (0..self.ledger.slots().len())
+            .filter(|slot| is_gone(slot) && seen.control.handed_over(*slot).is_none())
+            .collect();
+        let by: Vec<usize> = (0..spec.agents)
+            .filter(|slot| !is_gone(slot) && seen.control.handed_over(*slot).is_none())
+            .collect();
+        let elapsed = self.roster.elapsed();
+        let hand_over = |control: &mut Control| {
+            lost.iter()
+                .all(|lost| control.hand_over(*lost, &by, spec.agents, elapsed, self.schedule))
+        };
+        if lost.is_empty() || by.is_empty() || !hand_over(&mut seen.control.clone()) {
+            return;
+        }
+        let written = amend(self.bus, &spec.run, |control| {
+            hand_over(control);
+            Ok(())
+        })
+        .await;
+        match written {
+            Ok(control) => {
+                hint(self.bus, &spec.run, control.clone()).await;
+                self.adopt(control, seen, tell);
+            }
+            Err(error) => tell(Event::Trouble(Chain(&error).to_string())),
         }
     }
 

@@ -4,9 +4,11 @@
 //! compare-and-set. Whoever finds the key's beat unchanged for some seconds may
 //! take over; the former leader notices with its next beat and ends.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bus::Bus;
+use super::clock_offset::RunClock;
 use super::coordinator::FleetPlan;
 use super::handing::withdraw;
 use super::message::{Begin, Card, Leader, PROTOCOL, Spec};
@@ -24,6 +26,8 @@ pub(super) struct Lead {
     pub begin: Option<Begin>,
     pub leader: Leader,
     pub revision: u64,
+    /// The clock by which the beginning is told.
+    pub clock: Arc<RunClock>,
     /// The public half of the key that was sent, by its SHA-256.
     pub key_sha256: Option<String>,
 }

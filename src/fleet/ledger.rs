@@ -49,6 +49,11 @@ pub struct Slot {
     pub slices: BTreeSet<u64>,
     /// Slices that were added up by the agent.
     pub coalesced: u64,
+    /// From which slice on the share is others', in nanoseconds from the
+    /// beginning of the measured phase.
+    pub given_away_ns: Option<u64>,
+    /// Starts of later slices, which the agent made although they were others'.
+    pub surplus: u64,
     marks: BTreeMap<String, Marks>,
     /// Its end, if it told that.
     pub end: Option<End>,
@@ -105,10 +110,20 @@ impl Ledger {
         }
     }
 
-    /// Takes messages of this incarnation from a slot from now on.
+    /// Takes messages of this incarnation from a slot from now on; slots beyond
+    /// those so far are made.
     pub fn expect(&mut self, slot: usize, incarnation: &str) {
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, Slot::default);
+        }
+        self.slots[slot].incarnation = Some(incarnation.to_owned());
+    }
+
+    /// Counts what a slot tells of slices from `from_ns` on apart: its share is
+    /// others' by then. The time is from the beginning of the measured phase.
+    pub fn give_away(&mut self, slot: usize, from_ns: u64) {
         if let Some(slot) = self.slots.get_mut(slot) {
-            slot.incarnation = Some(incarnation.to_owned());
+            slot.given_away_ns = Some(from_ns);
         }
     }
 
@@ -182,6 +197,17 @@ impl Ledger {
         let slot = &mut self.slots[delta.of.slot];
         slot.seen.insert(delta.seq);
         for (slice, parts) in delta.slices.iter().zip(read) {
+            for read in &parts {
+                let marks = slot.marks.entry(read.part.outcome.clone());
+                marks.or_default().add(&read.marks);
+            }
+            if slot
+                .given_away_ns
+                .is_some_and(|from_ns| slice.end_ns() > from_ns)
+            {
+                slot.surplus += slice.scheduled;
+                continue;
+            }
             slot.scheduled += slice.scheduled;
             slot.covered_until_ns = slot.covered_until_ns.max(slice.end_ns());
             let index = slice.start_ns / self.slice_ns;
@@ -195,7 +221,6 @@ impl Ledger {
             let sums = self.timeline.open(slice);
             for read in &parts {
                 let name = &read.part.outcome;
-                slot.marks.entry(name.clone()).or_default().add(&read.marks);
                 let total = self.totals.entry(name.clone()).or_default();
                 read.add_to(total);
                 read.add_to(sums.outcome(name));
@@ -343,7 +368,7 @@ impl Slot {
             read.marks.weights[Sets::PARTS..].fill(0);
             own.insert(part.outcome.clone(), read.marks);
         }
-        Some(totals.scheduled == self.scheduled && own == self.marks)
+        Some(totals.scheduled == self.scheduled + self.surplus && own == self.marks)
     }
 }
 

@@ -7,96 +7,67 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::as_ns;
 use super::event::{AgentNow, Event, Live, Standing};
 use super::ledger::{Ledger, Slot};
 use super::message::State;
-use super::roster::Roster;
+use super::roster::{Place, Roster};
 use crate::load::observe::PassedSlice;
-use crate::load::pacer::now_ns;
-
-/// How far the own idea of the time may be from that of agents. A coordinator
-/// that took over on another machine has another clock.
-const ASTRAY: Duration = Duration::from_secs(2);
-
-/// How old a beat may be that says what time it is.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// What is remembered from one look to the next.
+#[derive(Default)]
 pub(super) struct Looking {
-    /// The beginning, on this machine's monotonic clock.
-    begun_ns: u64,
     told_until_ns: u64,
 }
 
+/// Says where the fleet stands, `elapsed` after its beginning.
+pub(super) fn look<'a>(
+    roster: &'a Roster,
+    ledger: &'a Ledger,
+    elapsed: Duration,
+    is_answering: bool,
+) -> Live<'a> {
+    let numbered = roster.places().iter().zip(ledger.slots()).enumerate();
+    Live {
+        elapsed,
+        progress: roster.progress(),
+        agents: numbered
+            .map(|(slot, (place, of))| agent(place.as_ref(), of, roster.is_lost(slot)))
+            .collect(),
+        scheduled: ledger.slots().iter().map(|slot| slot.scheduled).sum(),
+        outcomes: ledger.totals(),
+        deltas: ledger.facts,
+        is_answering,
+    }
+}
+
 impl Looking {
-    /// Begins to look at a run that begins at an instant of the monotonic
-    /// clock.
-    pub fn new(begun_ns: u64) -> Self {
-        Self {
-            begun_ns,
-            told_until_ns: 0,
-        }
-    }
-
-    /// Says where the fleet stands.
-    pub fn look<'a>(
-        &mut self,
-        roster: &'a Roster,
-        ledger: &'a Ledger,
-        is_answering: bool,
-    ) -> Live<'a> {
-        let numbered = (0..).zip(ledger.slots());
-        let agents: Vec<_> = numbered.map(|(slot, of)| agent(roster, slot, of)).collect();
-        Live {
-            elapsed: self.elapsed(&agents),
-            progress: roster.progress(),
-            agents,
-            scheduled: ledger.slots().iter().map(|slot| slot.scheduled).sum(),
-            outcomes: ledger.totals(),
-            deltas: ledger.facts,
-            is_answering,
-        }
-    }
-
-    /// Returns the time since the beginning.
-    fn elapsed(&mut self, agents: &[AgentNow<'_>]) -> Duration {
-        let now_ns = now_ns();
-        let said = agents
-            .iter()
-            .filter(|agent| agent.standing == Standing::Running && agent.silence < FRESH)
-            .filter_map(|agent| Some(agent.beat?.elapsed_ns))
-            .max();
-        if let Some(said_ns) = said
-            && now_ns.saturating_sub(self.begun_ns).abs_diff(said_ns) > as_ns(ASTRAY)
-        {
-            self.begun_ns = now_ns.saturating_sub(said_ns);
-        }
-        Duration::from_nanos(now_ns.saturating_sub(self.begun_ns))
-    }
-
     /// Tells the slices of which everybody has told since the last time: all
     /// agents but those that have ended or are lost.
     pub fn pass(
         &mut self,
-        ledger: &Ledger,
+        (roster, ledger): (&Roster, &Ledger),
         ended: &BTreeSet<usize>,
         lost: &BTreeSet<usize>,
         tell: &mut dyn FnMut(Event<'_>),
     ) {
         let slots = ledger.slots();
-        let told = |slot: &Slot| {
-            if slot.has_gap() {
-                self.told_until_ns
-            } else {
-                slot.covered_until_ns
-            }
+        let is_waited_for = |number: usize, slot: &Slot| {
+            slot.given_away_ns.is_none() && !ended.contains(&number) && !lost.contains(&number)
         };
-        let waited_for = (0..)
-            .zip(slots)
-            .filter(|(number, _)| !ended.contains(number) && !lost.contains(number))
-            .map(|(_, slot)| told(slot));
-        let until_ns = waited_for
+        let told = slots
+            .iter()
+            .enumerate()
+            .filter(|(number, slot)| is_waited_for(*number, slot))
+            .map(|(number, slot)| {
+                if slot.has_gap() {
+                    return self.told_until_ns;
+                }
+                // Who took a share over has nothing to tell of earlier slices.
+                let place = roster.places().get(number).and_then(Option::as_ref);
+                let taken = place.and_then(|place| slots.get(place.in_place_of?)?.given_away_ns);
+                slot.covered_until_ns.max(taken.unwrap_or_default())
+            });
+        let until_ns = told
             .min()
             .or_else(|| slots.iter().map(|slot| slot.covered_until_ns).max())
             .unwrap_or_default();
@@ -110,10 +81,11 @@ impl Looking {
     }
 }
 
-fn agent<'a>(roster: &'a Roster, slot: usize, of: &Slot) -> AgentNow<'a> {
-    let Some(place) = &roster.places()[slot] else {
+fn agent<'a>(place: Option<&'a Place>, of: &Slot, is_lost: bool) -> AgentNow<'a> {
+    let Some(place) = place else {
         return AgentNow {
             host: "",
+            in_place_of: None,
             standing: Standing::Absent,
             beat: None,
             silence: Duration::ZERO,
@@ -124,7 +96,7 @@ fn agent<'a>(roster: &'a Roster, slot: usize, of: &Slot) -> AgentNow<'a> {
     let standing = match beat.map(|beat| beat.state) {
         _ if of.end.as_ref().is_some_and(|end| end.failed.is_some()) => Standing::Failed,
         _ if of.is_whole() => Standing::Ended,
-        _ if roster.is_lost(slot) => Standing::Lost,
+        _ if is_lost => Standing::Lost,
         None => Standing::Joined,
         Some(State::Ready) => Standing::Ready,
         Some(State::Running) => Standing::Running,
@@ -132,6 +104,7 @@ fn agent<'a>(roster: &'a Roster, slot: usize, of: &Slot) -> AgentNow<'a> {
     };
     AgentNow {
         host: &place.card.host,
+        in_place_of: place.in_place_of,
         standing,
         beat,
         silence: place.silence,

@@ -11,13 +11,14 @@ use std::time::Duration;
 use async_nats::Subscriber;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::FleetError;
 use super::bus::Bus;
 use super::key;
-use super::message::{Beat, Control, Done, Hint, Leader, Sender, State, Want, of_json};
+use super::message::{Beat, Control, Done, Handover, Hint, Leader, Sender, State, Want, of_json};
 use crate::load::pace::Pace;
 use crate::load::pacer::now_ns;
 
@@ -33,6 +34,8 @@ pub struct Reins {
     pub pace: Arc<Pace>,
     /// When the schedule begins, on this machine's monotonic clock.
     pub begins_ns: u64,
+    /// Where it is told which shares were given to others.
+    pub handovers: watch::Sender<Vec<Handover>>,
 }
 
 /// What was heard so far, and what is said of oneself.
@@ -118,7 +121,13 @@ impl Heard {
     fn heed(&self, control: &Control) {
         let since = now_ns().saturating_sub(self.reins.begins_ns);
         self.reins.pace.hear(&control.changes, since);
-        if control.stops {
+        self.reins.handovers.send_if_modified(|known| {
+            let new = control.handovers.get(known.len()..).unwrap_or_default();
+            known.extend_from_slice(new);
+            !new.is_empty()
+        });
+        // Whoever was taken for lost leaves its starts to others.
+        if control.stops || control.handed_over(self.of.slot).is_some() {
             self.stop();
         }
     }

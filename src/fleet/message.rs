@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use self::control::{
-    Beat, Begin, Card, Control, Dealing, Done, FileDigest, Hint, Leader, Refusal, Sealed, Spec,
-    State, Want,
+    Beat, Begin, Card, Control, Dealing, Done, FileDigest, Handover, Hint, Leader, Refusal, Sealed,
+    Spec, State, Want,
 };
 use crate::load::observe::PassedSlice;
 use crate::record::stages::PARTS;

@@ -16,7 +16,8 @@
 //! | [`bus`], `access`, `frames` | how it travels over NATS, how servers are reached and streams read |
 //! | [`identity`], `handing` | who gets credentials that are sent, and how |
 //! | `sharing` | what can be shared out |
-//! | [`agent`], `preparing`, [`reporter`], `lookout` | what an agent does, tells and hears |
+//! | [`agent`], `preparing`, `carrying`, [`reporter`], `lookout` | what an agent does, tells and hears |
+//! | [`handover`] | who makes the starts of an agent that was lost |
 //! | [`coordinator`], `lead`, `gathering`, [`event`], `looking`, [`roster`] | what the coordinator does and sees, and who takes part |
 //! | [`control`] | how a run is paused, changed in rate or stopped |
 //! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
@@ -27,6 +28,7 @@
 mod access;
 pub mod agent;
 pub mod bus;
+mod carrying;
 pub mod clock_offset;
 pub mod control;
 pub mod coordinator;
@@ -36,6 +38,7 @@ mod finding;
 mod frames;
 mod gathering;
 mod handing;
+pub mod handover;
 pub mod identity;
 mod key;
 mod lead;

@@ -20,6 +20,8 @@ pub struct Roster {
 pub struct Place {
     /// What it is.
     pub card: Card,
+    /// The slot of the agent whose starts it makes, if that one was lost.
+    pub in_place_of: Option<usize>,
     /// What it said last.
     pub beat: Option<Beat>,
     /// Connected time since it was heard of.
@@ -49,13 +51,18 @@ impl Roster {
         {
             return false;
         }
-        *place = Some(Place {
-            card,
-            beat: None,
-            silence: Duration::ZERO,
-            longest_silence: Duration::ZERO,
-        });
+        *place = Some(Place::of(card, None));
         true
+    }
+
+    /// Writes an agent in under the slot of a part of a lost one's share.
+    pub fn admit_heir(&mut self, slot: usize, by: usize, lost: usize) {
+        if slot >= self.places.len() {
+            self.places.resize(slot + 1, None);
+        }
+        self.places[slot] = self.places[by]
+            .as_ref()
+            .map(|place| Place::of(place.card.heir(slot), Some(lost)));
     }
 
     /// Notes a beat of the agent that has the place.
@@ -82,10 +89,11 @@ impl Roster {
         &self.places
     }
 
-    /// Returns how many places are taken.
+    /// Returns how many agents have joined.
     #[must_use]
     pub fn joined(&self) -> usize {
-        self.places.iter().flatten().count()
+        let places = self.places.iter().flatten();
+        places.filter(|place| place.in_place_of.is_none()).count()
     }
 
     /// Is the agent of a place silent for too long, or is there none?
@@ -141,21 +149,35 @@ impl Roster {
         None
     }
 
+    /// Returns the time since the beginning, by what was heard last and how
+    /// long ago that was.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        let running = self.places.iter().flatten().filter_map(|place| {
+            let beat = place.beat.as_ref()?;
+            (beat.state == State::Running)
+                .then(|| Duration::from_nanos(beat.elapsed_ns) + place.silence)
+        });
+        running.max().unwrap_or_default()
+    }
+
     /// Adds up what agents said last: answered and failed so far, and how many
     /// run.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let mut sum = Progress::default();
         for (slot, place) in self.places.iter().enumerate() {
-            let Some(beat) = place.as_ref().and_then(|place| place.beat.as_ref()) else {
-                continue;
-            };
+            let Some(place) = place else { continue };
+            let Some(beat) = &place.beat else { continue };
             sum.due += beat.due;
             sum.sent += beat.sent;
             sum.answered += beat.answered;
             sum.failed += beat.failed;
             sum.waiting += beat.waiting;
             sum.elapsed = sum.elapsed.max(Duration::from_nanos(beat.elapsed_ns));
+            if place.in_place_of.is_some() {
+                continue;
+            }
             if self.is_lost(slot) {
                 sum.lost += 1;
             } else if beat.state == State::Running {
@@ -163,6 +185,18 @@ impl Roster {
             }
         }
         sum
+    }
+}
+
+impl Place {
+    fn of(card: Card, in_place_of: Option<usize>) -> Self {
+        Self {
+            card,
+            in_place_of,
+            beat: None,
+            silence: Duration::ZERO,
+            longest_silence: Duration::ZERO,
+        }
     }
 }
 

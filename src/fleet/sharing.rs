@@ -11,7 +11,7 @@ use crate::load::arrival::Spacing;
 use crate::load::assertions::Mode;
 use crate::load::open::Model;
 use crate::scenario::open::RatePlan;
-use crate::scenario::{Plan, RunError, TargetPlan};
+use crate::scenario::{LostShare, Plan, RunError, TargetPlan};
 
 /// Can a plan be shared out?
 pub(super) fn check(plan: &Plan) -> Result<(), FleetError> {
@@ -41,6 +41,13 @@ pub(super) fn check(plan: &Plan) -> Result<(), FleetError> {
             "signing.mode",
             "preminted",
             "mint or inline: nobody knows how long other machines take for it",
+        );
+    }
+    if plan.fleet.lost_share == LostShare::Reassign && open.cache.is_some() {
+        return wrong(
+            "fleet.lost_share",
+            "reassign with load.cache",
+            "report: the tokens that an agent keeps are lost with it, and others would begin without",
         );
     }
     if matches!(plan.target, TargetPlan::Broker { .. }) {
@@ -88,5 +95,42 @@ impl Schedule {
             slice: engine.slice,
             population: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::scenario::Scenario;
+
+    fn checked(load: &str, rules: &str) -> Result<(), FleetError> {
+        let scenario = format!(
+            "name = \"shared\"\ntarget = {{ url = \"http://127.0.0.1:1/oauth2/token\" }}\n\
+             credentials = {{ config = \"app.json\" }}\nload = {{ {load}, measure = \"5s\" }}\n{rules}\n"
+        );
+        let scenario = Scenario::from_toml(&scenario, Path::new("shared.toml")).unwrap();
+        check(&scenario.plan().unwrap())
+    }
+
+    #[test]
+    fn what_cannot_be_shared_out_is_refused_by_its_field() {
+        let open = "open = { per_s = 100.0 }";
+        let reassign = "fleet = { lost_share = \"reassign\" }";
+        assert!(checked(open, "").is_ok());
+        assert!(checked(open, reassign).is_ok());
+        let cached = format!("{open}, cache = {{ hits = 0.5 }}");
+        assert!(checked(&cached, "").is_ok());
+        for (load, rules, expected) in [
+            (cached.as_str(), reassign, "fleet.lost_share"),
+            ("closed = { workers = 2 }", "", "load.closed"),
+            (open, "signing = { mode = \"preminted\" }", "signing.mode"),
+        ] {
+            match checked(load, rules) {
+                Err(FleetError::Scenario { field, .. }) => assert_eq!(field, expected),
+                other => panic!("{load} {rules}: {other:?}"),
+            }
+        }
     }
 }

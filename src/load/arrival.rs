@@ -359,7 +359,7 @@ impl Iterator for Starts {
             }
             let index = self.next;
             self.next += 1;
-            if !self.share.owns(index) {
+            if !self.share.owns(index, due_ns) {
                 continue;
             }
             let nth = self.shared;

@@ -145,11 +145,12 @@ impl LaneParts {
                 caching: self.caching,
             });
             // A closed loop begins with the schedule as well.
+            let first_ns = origin_ns.max(plan.joins_ns.unwrap_or_default());
             pacer
-                .wait_until(origin_ns)
+                .wait_until(first_ns)
                 .await
                 .map_err(OpenError::Runtime)?;
-            let woke_late_ns = now_ns().saturating_sub(origin_ns);
+            let woke_late_ns = now_ns().saturating_sub(first_ns);
             let mut slots = JoinSet::new();
             for transport in transports {
                 let lane = Rc::clone(&lane);

@@ -28,7 +28,7 @@ use super::observe::Told;
 pub use super::open_plan::{Model, OpenPlan};
 use super::pacer::now_ns;
 use super::population::Population;
-use super::prepare::{Prepared, RUN_UP, lanes_of};
+use super::prepare::{Prepared, RUN_UP, lanes_of, origin};
 use super::recorder::as_ns;
 pub use super::retry::Retries;
 use super::supervise::Watch;
@@ -147,7 +147,7 @@ pub fn run_open(
         }
         drop((report, full, listening));
         let tids = all_ready(&reports, threads)?;
-        let origin_ns = ready.origin_ns.max(now_ns() + as_ns(RUN_UP));
+        let origin_ns = ready.origin_ns.max(origin(plan, RUN_UP));
         let _ = signals.send(Signal::Start(origin_ns));
         let mut collector = Collector::new(threads, as_ns(plan.slice));
         let mut gather = |tell: &mut _| {

@@ -33,6 +33,9 @@ pub struct OpenPlan {
     /// When the schedule begins, in nanoseconds of the monotonic clock; as
     /// soon as all is prepared if not given.
     pub begins_ns: Option<u64>,
+    /// When this machine joins a schedule that has begun, in nanoseconds of the
+    /// same clock: nothing that is due before is its own.
+    pub joins_ns: Option<u64>,
     /// Changes of the rate while the load goes on, if there may be any.
     pub pace: Option<Arc<Pace>>,
     /// Threads that send.
@@ -89,6 +92,7 @@ impl OpenPlan {
             model,
             share: Share::whole(),
             begins_ns: None,
+            joins_ns: None,
             pace: None,
             threads: 1,
             connections: 64,

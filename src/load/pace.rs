@@ -156,6 +156,23 @@ impl Warp {
         Duration::from_nanos(stretch.passed_ns(at_ns))
     }
 
+    /// Returns the earliest time of the schedule as planned that is due
+    /// `from_ns` after the beginning or later, by the changes known so far.
+    /// Changes from `from_ns` on move no start over this border.
+    pub fn planned_from(&mut self, from_ns: u64) -> u64 {
+        // Due times never go back, so that halving finds the border.
+        let (mut below, mut above) = (0, u64::MAX);
+        while below < above {
+            let middle = below.midpoint(above);
+            if self.due_ns(middle) >= from_ns {
+                above = middle;
+            } else {
+                below = middle + 1;
+            }
+        }
+        above
+    }
+
     fn learn(&mut self) {
         let Some(pace) = &self.pace else { return };
         let changes = pace.changes.read();

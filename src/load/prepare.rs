@@ -71,8 +71,7 @@ impl Prepared {
         if plan.cache.is_some() && !matches!(plan.signing, Mode::Inline | Mode::Mint) {
             return Err(OpenError::CacheNeedsFresh);
         }
-        let not_before = plan.begins_ns.unwrap_or_default();
-        let soon = not_before.max(now_ns() + as_ns(RUN_UP));
+        let soon = origin(plan, RUN_UP);
         match plan.signing {
             Mode::Inline => Ok(Self {
                 sources: per_lane(|writer, _| Source::Inline(writer))?,
@@ -96,7 +95,7 @@ impl Prepared {
                 let depth =
                     (peak / lanes.len() as f64 * RING.as_secs_f64()).clamp(64.0, 8_192.0) as usize;
                 // The rings fill while the connections are made ready.
-                let origin_ns = not_before.max(now_ns() + as_ns(RING + RUN_UP));
+                let origin_ns = origin(plan, RING + RUN_UP);
                 let (mint, sources) = Mint::start(
                     population,
                     lanes,
@@ -116,7 +115,7 @@ impl Prepared {
                 if matches!(plan.model, Model::Closed { .. }) {
                     return Err(OpenError::PremintedClosed);
                 }
-                let origin_ns = not_before.max(now_ns() + premint_ns(population, lanes));
+                let origin_ns = origin(plan, premint_time(population, lanes));
                 Ok(Self {
                     sources: premint(population, lanes, origin_ns)?,
                     mint: None,
@@ -127,12 +126,22 @@ impl Prepared {
     }
 }
 
+/// Returns when a schedule begins that cannot do so before `run_up` has passed;
+/// one that has begun elsewhere keeps its beginning.
+pub(super) fn origin(plan: &OpenPlan, run_up: Duration) -> u64 {
+    let wanted = plan.begins_ns.unwrap_or_default();
+    if plan.joins_ns.is_some() {
+        return wanted;
+    }
+    wanted.max(now_ns() + as_ns(run_up))
+}
+
 /// Estimates how long pre-minting takes, from a few signatures.
-fn premint_ns(population: &Population, lanes: &[Starts]) -> u64 {
+fn premint_time(population: &Population, lanes: &[Starts]) -> Duration {
     const SAMPLE: u64 = 8;
     let count: u64 = lanes.iter().map(|lane| lane.clone().count() as u64).sum();
     let Ok(mut writer) = Writer::new(population) else {
-        return 0;
+        return Duration::ZERO;
     };
     let spent: u64 = lanes[0]
         .clone()
@@ -141,5 +150,5 @@ fn premint_ns(population: &Population, lanes: &[Starts]) -> u64 {
         .sum();
     let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
     // Half as much again, since other threads may be busy.
-    count * (spent / SAMPLE) * 3 / 2 / processors + as_ns(RUN_UP)
+    Duration::from_nanos(count * (spent / SAMPLE) * 3 / 2 / processors) + RUN_UP
 }

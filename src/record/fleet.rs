@@ -94,6 +94,14 @@ pub struct Coverage {
     /// Those that nobody told of: not made, or made by an agent that was lost
     /// before it could tell.
     pub lost: u64,
+    /// Starts planned for agents that were lost, and made by others in their
+    /// place; they are among those planned.
+    #[serde(default)]
+    pub reassigned: u64,
+    /// Starts that were made by an agent that had been taken for lost, and by
+    /// others as well. They are in no figure.
+    #[serde(default)]
+    pub surplus: u64,
     /// Slices of agents that were planned.
     pub slices_planned: u64,
     /// Those that agents told of, each on its own.
@@ -125,6 +133,10 @@ pub struct DeltaFacts {
 pub struct AgentRecord {
     /// Its number, from 0.
     pub slot: usize,
+    /// The slot of the agent in whose place it made starts, if that one was
+    /// lost: these figures are of the part that it took over.
+    #[serde(default)]
+    pub in_place_of: Option<usize>,
     /// Its machine's name.
     pub host: String,
     /// Its processors.
@@ -155,6 +167,13 @@ pub struct AgentRecord {
     /// The end of the last slice that it told of, from the beginning of the
     /// measured phase, in nanoseconds.
     pub covered_until_ns: u64,
+    /// From when on its starts were made by others, in nanoseconds from the
+    /// beginning of the measured phase, if it was taken for lost.
+    #[serde(default)]
+    pub given_away_ns: Option<u64>,
+    /// Starts that it made nevertheless, being alive. They are in no figure.
+    #[serde(default)]
+    pub surplus: u64,
     /// Is the sum of its messages what it says to have measured?
     pub is_exact: Option<bool>,
     /// Its verdict on itself.
@@ -173,6 +192,8 @@ pub enum AgentEnd {
     Failed,
     /// It fell silent and was not heard of again.
     Lost,
+    /// It fell silent, its starts were given to others, and it came back.
+    Replaced,
 }
 
 impl fmt::Display for AgentEnd {
@@ -182,6 +203,7 @@ impl fmt::Display for AgentEnd {
             Self::Stopped => "stopped",
             Self::Failed => "failed",
             Self::Lost => "lost",
+            Self::Replaced => "replaced",
         })
     }
 }

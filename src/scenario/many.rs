@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::open_step::{record, remarks};
 use super::plan::{CredentialPlan, Plan, TargetPlan};
 use super::run_error::RunError;
@@ -23,6 +26,33 @@ use crate::record::{
     Calibration, FleetRecord, Host, KeyFacts, RunDocument, Soundness, Tool, Warning,
 };
 use crate::signer::Registry;
+
+/// What a fleet does that a machine alone does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FleetRules {
+    /// What becomes of the starts of an agent that is lost.
+    #[serde(default)]
+    pub lost_share: LostShare,
+}
+
+/// What becomes of the starts of an agent that is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LostShare {
+    /// Nobody makes them; they are counted as lost.
+    #[default]
+    Report,
+    /// The other agents make those that are due from a moment on.
+    Reassign,
+}
+
+impl FleetRules {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // So it is called when written down.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 /// An embedded broker that other processes of this machine ask.
 pub struct Hosted {

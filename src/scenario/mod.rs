@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::many::{FleetRules, LostShare};
 pub use self::open::{Open, OpenLoadPlan};
 pub use self::open_step::Prepared;
 pub use self::plan::{CredentialPlan, LoadPlan, Plan, StepPlan, TargetPlan};
@@ -63,6 +64,9 @@ pub struct Scenario {
     /// What the endpoint is to achieve, such as `"p99<50ms,errors<0.1%"`.
     #[schemars(with = "Option<String>")]
     pub objective: Option<Objective>,
+    /// What a fleet does that a machine alone does not.
+    #[serde(default)]
+    pub fleet: FleetRules,
     /// The habits that are compared, one after the other, with the closed
     /// model. Without steps, the closed model is carried by the transports of
     /// the open one.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::open::OpenLoadPlan;
-use super::{AppShare, DropOld, RateLimited};
+use super::{AppShare, DropOld, FleetRules, RateLimited};
 use crate::broker::OrderSheet;
 use crate::load::objective::Objective;
 use crate::record::Habits;
@@ -44,6 +44,9 @@ pub struct Plan {
     pub compare: Option<ComparePlan>,
     /// How the endpoint is called.
     pub load: LoadPlan,
+    /// What a fleet does that a machine alone does not.
+    #[serde(skip_serializing_if = "FleetRules::is_default")]
+    pub fleet: FleetRules,
     /// The steps.
     pub steps: Vec<StepPlan>,
 }

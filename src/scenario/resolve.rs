@@ -128,6 +128,7 @@ impl Scenario {
             backend,
             compare,
             load,
+            fleet: self.fleet,
             steps: self
                 .steps
                 .iter()

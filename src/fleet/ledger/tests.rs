@@ -254,6 +254,44 @@ fn strangers_and_the_past_are_counted_and_left_out() {
 }
 
 #[test]
+fn what_a_replaced_agent_tells_of_later_slices_is_in_no_sum_and_still_adds_up() {
+    let measured: Measured = (0..4)
+        .map(|index| (vec![100 + index; 3], vec![200 + index]))
+        .collect();
+    let mut ledger = empty(1);
+    ledger.give_away(0, 2 * SLICE);
+    ledger.expect(1, "agent-0-1");
+    let mut heir = sender(1);
+    heir.incarnation = "agent-0-1".into();
+    // The part comes before what the replaced one has kept.
+    for (of, seq, kept) in [(heir, 1, 2..4), (sender(0), 1, 0..3), (sender(0), 2, 3..4)] {
+        let slices = kept.map(|at| slice(at, &measured[at])).collect();
+        let frame = Told::Delta(Delta { of, seq, slices }).to_frame();
+        assert_eq!(ledger.take(&frame), Taken::Merged);
+        assert_eq!(ledger.take(&frame), Taken::Duplicate);
+    }
+    let end = Told::End(End {
+        of: sender(0),
+        last_seq: 2,
+        resent: 0,
+        failed: None,
+        totals: Some(Box::new(totals_of(&measured))),
+    });
+    assert_eq!(ledger.take(&end.to_frame()), Taken::Merged);
+    let replaced = &ledger.slots()[0];
+    assert_eq!((replaced.scheduled, replaced.surplus), (8, 8));
+    assert_eq!(replaced.covered_until_ns, 2 * SLICE);
+    assert!(replaced.is_whole());
+    assert_eq!(replaced.is_exact(), Some(true));
+    assert_eq!(ledger.slots()[1].scheduled, 8);
+    let (timeline, sums) = ledger.finish();
+    assert_eq!(sums["answered"].response.count(), 12);
+    for slice in timeline.finish() {
+        assert_eq!(slice.scheduled, 4);
+    }
+}
+
+#[test]
 fn a_message_that_contradicts_itself_is_rejected_whole() {
     let good = slice(0, &(vec![5, 6], Vec::new()));
     let mut miscounted = good.clone();

@@ -107,6 +107,27 @@ pub struct Control {
     /// Changes of the rate since the beginning, in order. They are appended
     /// and never taken back.
     pub changes: Vec<RateChange>,
+    /// Shares of lost agents that others take over, in order; appended as
+    /// well.
+    pub handovers: Vec<Handover>,
+}
+
+/// From a moment on, the starts of a lost agent are made by others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handover {
+    /// The slot of the agent that was lost.
+    pub lost: usize,
+    /// From when on, in nanoseconds from the beginning. No change of rate that
+    /// is told later takes effect before.
+    pub from_ns: u64,
+    /// The same moment of the schedule as planned.
+    pub planned_ns: u64,
+    /// The agents that take equal parts, by slot.
+    pub by: Vec<usize>,
+    /// The slot under which the first of them tells what it does in the lost
+    /// one's place; the others' follow.
+    pub first: usize,
 }
 
 /// What the coordinator misses of an agent.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::Histogram;
+use crate::record::{Histogram, RateChange};
 use crate::scenario::Scenario;
 
 /// Makes the histograms of requests that took so many microseconds.
@@ -92,6 +92,22 @@ fn control_is_read_as_it_was_written() {
         end: true,
     };
     assert_eq!(of_json::<Want>(&to_json(&want)).unwrap(), want);
+    let control = Control {
+        protocol: PROTOCOL,
+        stops: false,
+        changes: vec![RateChange {
+            from_ns: 5,
+            factor_ppm: 0,
+        }],
+        handovers: vec![Handover {
+            lost: 2,
+            from_ns: 9,
+            planned_ns: 8,
+            by: vec![0, 1],
+            first: 3,
+        }],
+    };
+    assert_eq!(of_json::<Control>(&to_json(&control)).unwrap(), control);
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub struct AgentRow {
     pub slot: usize,
     /// Its machine; empty if the place is free.
     pub host: String,
+    /// The agent of whose share this is a part that another one took over.
+    pub in_place_of: Option<usize>,
     /// Where it stands.
     pub standing: Standing,
     /// What its counters say, if they are known.
@@ -52,18 +54,8 @@ impl Agents {
     /// Makes free places.
     #[must_use]
     pub fn new(count: usize) -> Self {
-        let row = |slot| AgentRow {
-            slot,
-            host: String::new(),
-            standing: Standing::Absent,
-            counted: None,
-            failed: 0,
-            messages: 0,
-            age: Duration::ZERO,
-            wall_offset_ns: 0,
-        };
         Self {
-            rows: (0..count).map(row).collect(),
+            rows: (0..count).map(AgentRow::free).collect(),
             readings: vec![Readings::default(); count],
             heard: vec![None; count],
         }
@@ -79,11 +71,18 @@ impl Agents {
 
     /// Takes what is known of all agents `now`.
     pub fn hear(&mut self, agents: &[AgentNow<'_>], now: Instant) {
+        // Parts of shares that were taken over come last.
+        for slot in self.rows.len()..agents.len() {
+            self.rows.push(AgentRow::free(slot));
+            self.readings.push(Readings::default());
+            self.heard.push(None);
+        }
         let own = self.rows.iter_mut().zip(&mut self.readings);
         for (((row, readings), heard), agent) in own.zip(&mut self.heard).zip(agents) {
             if row.host != agent.host {
                 agent.host.clone_into(&mut row.host);
             }
+            row.in_place_of = agent.in_place_of;
             row.standing = agent.standing;
             row.age = agent.silence;
             row.wall_offset_ns = agent.wall_offset_ns;
@@ -144,6 +143,20 @@ fn reading(beat: &Beat) -> Progress {
 }
 
 impl AgentRow {
+    fn free(slot: usize) -> Self {
+        Self {
+            slot,
+            host: String::new(),
+            in_place_of: None,
+            standing: Standing::Absent,
+            counted: None,
+            failed: 0,
+            messages: 0,
+            age: Duration::ZERO,
+            wall_offset_ns: 0,
+        }
+    }
+
     /// Is something wrong with it?
     #[must_use]
     pub fn is_in_trouble(&self) -> bool {
@@ -227,11 +240,12 @@ impl State {
     }
 }
 
-/// Counts agents by what they do, the worst first.
+/// Counts agents by what they do, the worst first; parts of shares that they
+/// took over are not agents.
 #[must_use]
 pub fn census<'a>(rows: impl Iterator<Item = &'a AgentRow>) -> BTreeMap<State, usize> {
     let mut counts = BTreeMap::new();
-    for row in rows {
+    for row in rows.filter(|row| row.in_place_of.is_none()) {
         *counts.entry(row.state()).or_default() += 1;
     }
     counts
@@ -239,10 +253,11 @@ pub fn census<'a>(rows: impl Iterator<Item = &'a AgentRow>) -> BTreeMap<State, u
 
 /// Says how many agents do what.
 #[must_use]
-pub fn in_words<'a>(rows: impl Iterator<Item = &'a AgentRow>) -> String {
-    let states: Vec<_> = census(rows)
+pub fn in_words<'a>(rows: impl Iterator<Item = &'a AgentRow> + Clone) -> String {
+    let parts = rows.clone().filter(|row| row.in_place_of.is_some()).count();
+    let states = census(rows)
         .into_iter()
-        .map(|(state, count)| format!("{count} {}", state.word()))
-        .collect();
-    states.join(", ")
+        .map(|(state, count)| format!("{count} {}", state.word()));
+    let parts = (parts > 0).then(|| format!("{parts} parts of lost shares"));
+    states.chain(parts).collect::<Vec<_>>().join(", ")
 }

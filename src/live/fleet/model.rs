@@ -133,7 +133,11 @@ impl FleetModel {
             }
             Event::Trouble(what) => self.picture.trouble = Some(what.clone()),
             // The next look has it.
-            Event::Refused(_) | Event::Lost(_) | Event::Returned(_) | Event::Ended(_) => {}
+            Event::Refused(_)
+            | Event::HandedOver(_)
+            | Event::Lost(_)
+            | Event::Returned(_)
+            | Event::Ended(_) => {}
         }
     }
 

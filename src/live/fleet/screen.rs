@@ -25,6 +25,10 @@ use crate::units::Grouped;
 /// are left out.
 const LEAST_TABLE_ROWS: u16 = 4;
 
+/// The fewest rows for charts and agents of which charts get half though not
+/// all agents are shown.
+const LONG: u16 = 14;
+
 /// Draws `picture`; `notes` are the latest log lines, the newest last.
 pub fn draw(frame: &mut Frame<'_>, picture: &FleetPicture, notes: &[String], palette: Palette) {
     let area = frame.area();
@@ -52,8 +56,10 @@ pub fn draw(frame: &mut Frame<'_>, picture: &FleetPicture, notes: &[String], pal
     lists.truncate(usize::from(lists_rows));
     lists.extend(notes.into_iter().skip(latest));
     let left = left - notes_rows;
-    let charts_rows = match left.saturating_sub(wanted).max(left / 2) {
-        rows if rows >= LEAST_CHARTS_ROWS && left - rows >= least => rows.min(CHARTS_ROWS),
+    // Charts get what agents leave; of a long list they take half.
+    let charts_rows = match left.saturating_sub(wanted) {
+        rest if rest >= LEAST_CHARTS_ROWS => rest.min(CHARTS_ROWS),
+        _ if left >= LONG => (left / 2).min(CHARTS_ROWS),
         _ => 0,
     };
     let [

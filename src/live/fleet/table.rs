@@ -17,8 +17,8 @@ use crate::units::Grouped;
 /// The width of a row without its host.
 const FIXED: usize = 60;
 
-/// The room for how far a wall clock is off.
-const CLOCK: usize = 16;
+/// The room for a remark on an agent.
+const REMARK: usize = 16;
 
 /// The room for a host's name: the least, and the most.
 const HOST: (usize, usize) = (4, 24);
@@ -43,8 +43,8 @@ struct Shape {
 impl Shape {
     fn of(agents: &[AgentRow], width: u16) -> Self {
         let longest = agents.iter().map(|row| row.host.chars().count()).max();
-        let is_clock_off = agents.iter().any(AgentRow::is_clock_off);
-        let fixed = FIXED + if is_clock_off { CLOCK } else { 0 };
+        let is_remarked = agents.iter().any(|row| remark(row).is_some());
+        let fixed = FIXED + if is_remarked { REMARK } else { 0 };
         let room = usize::from(width).saturating_sub(fixed);
         let host = longest
             .unwrap_or_default()
@@ -128,11 +128,17 @@ fn line(row: &AgentRow, host: usize, palette: Palette) -> Line<'static> {
     if row.is_in_trouble() {
         spans.push(Span::styled("  !", style));
     }
-    if row.is_clock_off() {
-        let off_s = row.wall_offset_ns as f64 / 1e9;
-        spans.push(Span::styled(format!(" clock {off_s:+.1} s"), style));
-    }
+    spans.extend(remark(row).map(|remark| Span::styled(remark, style)));
     Line::from(spans)
+}
+
+/// Says what else there is to say of an agent.
+fn remark(row: &AgentRow) -> Option<String> {
+    if let Some(lost) = row.in_place_of {
+        return Some(format!("  for agent {lost}"));
+    }
+    let off_s = row.wall_offset_ns as f64 / 1e9;
+    row.is_clock_off().then(|| format!(" clock {off_s:+.1} s"))
 }
 
 /// Pads a name, or cuts it visibly.

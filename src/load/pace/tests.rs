@@ -82,6 +82,26 @@ proptest! {
     }
 
     #[test]
+    fn a_border_of_the_schedule_stays_where_it_is_whatever_changes_after_it(
+        changes in changes(),
+        later in 0_u64..3_000_000,
+        after in 0..3 * SECOND,
+    ) {
+        let from_ns = changes.last().map_or(0, |last| last.from_ns) + after;
+        let border = warp(changes.clone()).planned_from(from_ns);
+        let mut known = warp(changes.clone());
+        prop_assert!(known.due_ns(border) >= from_ns);
+        prop_assert!(border == 0 || known.due_ns(border - 1) < from_ns);
+        let mut all = changes;
+        all.push(change(from_ns, later));
+        let mut changed = warp(all);
+        for start in schedule(Spacing::Poisson).starts(0, 1) {
+            prop_assert_eq!(start.due_ns >= border, known.due_ns(start.due_ns) >= from_ns);
+            prop_assert_eq!(start.due_ns >= border, changed.due_ns(start.due_ns) >= from_ns);
+        }
+    }
+
+    #[test]
     fn a_change_moves_nothing_that_was_due_before_it(changes in changes(), later in 0_u64..3_000_000) {
         let planned: Vec<u64> = schedule(Spacing::Even).starts(0, 1).map(|start| start.due_ns).collect();
         let Some(last) = changes.last().copied() else { return Ok(()) };

@@ -89,13 +89,141 @@ proptest! {
                 let starts = limited(arrival.starts(thread, threads).of_share(share.clone()));
                 for (at, start) in starts.enumerate() {
                     prop_assert_eq!(start.nth, at as u64);
-                    prop_assert_eq!(share.owner(start.index), own);
+                    prop_assert_eq!(share.owner(start.index, start.due_ns), own);
                     union.push((start.index, start.due_ns));
                 }
             }
         }
         union.sort_unstable();
         prop_assert_eq!(union, whole);
+    }
+}
+
+/// Machines that are lost one after the other, each of them once, with their
+/// starts in equal parts for those of the first four that are left.
+fn losses() -> impl Strategy<Value = Vec<Handover>> {
+    (
+        Just(vec![0_usize, 1, 2, 3]).prop_shuffle(),
+        prop::collection::vec(0_u64..2_000_000_000, 1..4),
+        any::<bool>(),
+    )
+        .prop_map(|(order, mut times, takes_heirs)| {
+            times.sort_unstable();
+            let mut handovers: Vec<Handover> = Vec::new();
+            let mut next = 4;
+            let mut heirs_of = std::collections::BTreeMap::<usize, Vec<usize>>::new();
+            for (at, from_ns) in times.into_iter().enumerate() {
+                let left = &order[at + 1..];
+                // Whoever is lost is lost with what it took over.
+                let parts = heirs_of.remove(&order[at]).unwrap_or_default();
+                let parts = parts.into_iter().filter(|_| takes_heirs);
+                for lost in std::iter::once(order[at]).chain(parts) {
+                    let heirs = next..next + left.len();
+                    next = heirs.end;
+                    for (machine, heir) in left.iter().zip(heirs.clone()) {
+                        heirs_of.entry(*machine).or_default().push(heir);
+                    }
+                    handovers.push(Handover {
+                        lost,
+                        from_ns,
+                        heirs,
+                    });
+                }
+            }
+            handovers
+        })
+}
+
+proptest! {
+    #[test]
+    fn what_lost_machines_leave_is_made_by_others_and_nothing_else_moves(
+        arrival in arrivals(),
+        dealt in dealt(),
+        handovers in losses(),
+        is_equal: bool,
+        threads in 1_usize..3,
+    ) {
+        let weights = if is_equal { [1.0; 4] } else { [1.0, 0.5, 2.0, 1.5] };
+        let machines = handovers.last().map_or(4, |last| last.heirs.end);
+        let handovers: Arc<[Handover]> = handovers.into();
+        let whole: Vec<_> = arrival.starts(0, 1).map(|start| (start.index, start.due_ns)).collect();
+        let before = Share::new(0, &weights, dealt.clone());
+        let mut union = Vec::new();
+        for own in 0..machines {
+            let share = before.clone().after(Arc::clone(&handovers), own);
+            for start in of_machine(&arrival, &share, threads) {
+                let first = before.owner(start.index, start.due_ns);
+                if let Some(lost) = handovers.iter().find(|one| one.lost == own) {
+                    prop_assert!(start.due_ns < lost.from_ns);
+                }
+                if own < 4 {
+                    prop_assert_eq!(first, own, "nobody else's starts move");
+                }
+                union.push((start.index, start.due_ns));
+            }
+        }
+        union.sort_unstable();
+        prop_assert_eq!(union, whole);
+    }
+}
+
+#[test]
+fn heirs_share_alike_and_stay_poisson_or_even() {
+    let length = Duration::from_secs(20);
+    let lost = |heirs: Range<usize>, lost| Handover {
+        lost,
+        from_ns: 0,
+        heirs,
+    };
+    // Machine 2 is lost to 0, 1 and 3; then 3 with what it took, to 0 and 1.
+    let handovers: Arc<[Handover]> = [lost(4..7, 2), lost(7..9, 3), lost(9..11, 6)].into();
+    let counts = |spacing, dealt: Dealt| -> Vec<Vec<Start>> {
+        let arrival = drawn(Rate::constant(6_000.0, length), spacing);
+        (0..11)
+            .map(|own| {
+                let share = Share::new(0, &[1.0; 4], dealt.clone());
+                of_machine(&arrival, &share.after(Arc::clone(&handovers), own), 1)
+            })
+            .collect()
+    };
+    let even = counts(Spacing::Even, Dealt::InTurns);
+    for (heirs, expected) in [(4..6, 10_000.0), (7..9, 15_000.0), (9..11, 5_000.0)] {
+        for heir in heirs {
+            let starts = &even[heir];
+            assert!(
+                (starts.len() as f64 - expected).abs() < 4.0,
+                "{heir}: {}",
+                starts.len()
+            );
+            let mut gaps: Vec<u64> = starts
+                .windows(2)
+                .map(|pair| pair[1].index - pair[0].index)
+                .collect();
+            gaps.sort_unstable();
+            gaps.dedup();
+            assert!(
+                gaps.len() <= 3,
+                "gaps of a turn are of three lengths: {gaps:?}"
+            );
+        }
+    }
+    for lost in [2, 3, 6] {
+        assert!(even[lost].is_empty());
+    }
+    for (own, starts) in counts(Spacing::Poisson, Dealt::ByLot(3)).iter().enumerate() {
+        if starts.is_empty() {
+            continue;
+        }
+        let gaps: Moments = starts
+            .windows(2)
+            .map(|pair| (pair[1].due_ns - pair[0].due_ns) as f64)
+            .collect();
+        // The deviation of exponential gaps is their mean.
+        let ratio = gaps.deviation() / gaps.mean();
+        assert!(
+            (ratio - 1.0).abs() < 5.0 / (starts.len() as f64).sqrt(),
+            "{own}: {ratio}"
+        );
     }
 }
 
@@ -178,7 +306,7 @@ fn no_two_machines_ask_for_the_same_subject() {
     let mut owners = std::collections::BTreeMap::new();
     for index in 0..5_000 {
         let (member, subject) = population.pick(index);
-        let owner = shares[0].owner(index);
+        let owner = shares[0].owner(index, 0);
         let first = owners.entry((member, subject.id.clone())).or_insert(owner);
         assert_eq!(*first, owner);
     }

@@ -73,6 +73,22 @@ pub fn fleet_facts(fleet: &FleetRecord) -> Vec<Fact> {
             ),
         ),
     ];
+    if coverage.reassigned > 0 || coverage.surplus > 0 {
+        facts.push(fact(
+            "reassigned",
+            match coverage.surplus {
+                0 => format!(
+                    "{} starts, of agents that were lost",
+                    count(coverage.reassigned)
+                ),
+                surplus => format!(
+                    "{} starts, of agents that were lost; {} made twice and left out",
+                    count(coverage.reassigned),
+                    count(surplus)
+                ),
+            },
+        ));
+    }
     if !fleet.changes.is_empty() {
         let changes: Vec<String> = fleet.changes.iter().map(ToString::to_string).collect();
         facts.push(fact("rate", changes.join(", ")));
@@ -99,7 +115,8 @@ pub fn fleet_facts(fleet: &FleetRecord) -> Vec<Fact> {
     facts
 }
 
-/// Returns a row for each agent, under [`AGENT_HEADINGS`].
+/// Returns a row for each agent and each part that it took over, under
+/// [`AGENT_HEADINGS`].
 #[must_use]
 pub fn agent_rows(fleet: &FleetRecord) -> Vec<[String; AGENT_HEADINGS.len()]> {
     fleet
@@ -113,7 +130,10 @@ pub fn agent_rows(fleet: &FleetRecord) -> Vec<[String; AGENT_HEADINGS.len()]> {
             };
             let offset = Duration::from_nanos(agent.clock_offset_ns.unsigned_abs());
             [
-                agent.slot.to_string(),
+                agent.in_place_of.map_or_else(
+                    || agent.slot.to_string(),
+                    |lost| format!("{} for {lost}", agent.slot),
+                ),
                 agent.host.clone(),
                 agent.end.to_string(),
                 Grouped(agent.planned as f64).to_string(),

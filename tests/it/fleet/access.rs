@@ -174,6 +174,7 @@ fn with_tls_and_the_given_rules_a_fleet_runs_and_an_agent_may_do_no_more() {
             protocol: PROTOCOL,
             stops: true,
             changes: Vec::new(),
+            handovers: Vec::new(),
         };
         let key = format!("{}.control", leader.run);
         let refused = bus.put(&key, &control).await.unwrap_err();

@@ -1,5 +1,6 @@
 //! Coordinators that die, and more than one of them.
 
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use mintmark::fleet::message::Leader;
 use mintmark::record::fleet::AgentEnd;
 use rustix::process::Signal;
 
-use super::{Process, Stage, check, fleet_of, is_whole, open_of};
+use super::{Process, Stage, check, fleet_of, has_finding, is_whole, open_of};
 use crate::stage::program;
 
 fn resume(stage: &Stage, name: &str) -> Process {
@@ -53,6 +54,71 @@ fn a_coordinator_that_is_killed_is_resumed_and_nothing_is_missing() {
     let mut third = resume(&stage, "third");
     assert_eq!(third.end(), 3);
     assert!(third.said().contains("no run without a result"));
+}
+
+/// Resumes a run where the monotonic clock is far from that of the others, as
+/// on another machine; `None` where that cannot be.
+fn resume_elsewhere(stage: &Stage, name: &str, ahead: &str) -> Option<Process> {
+    let apart = ["--time", "--monotonic", ahead];
+    let can = Command::new("unshare").args(apart).arg("true").output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        println!("skipped: there are no namespaces of time here");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command
+        .args(apart)
+        .arg(program().get_program())
+        .args(["fleet", "resume", "--nats", &stage.url(), "--json"])
+        .arg("--results")
+        .arg(stage.path().join("results"));
+    Some(Process::start(&mut command, stage.path(), name))
+}
+
+#[test]
+fn a_run_that_is_resumed_on_another_machine_before_its_beginning_begins_at_once() {
+    let Some(stage) = Stage::new() else { return };
+    let scenario = stage.scenario(100, "3s");
+    let _first_agent = stage.agent("agent-0", &["--slot", "0"]);
+    let mut first = stage.coordinator(&scenario, 2, &[]);
+    first.wait_to_say("agent 0 joined");
+    first.kill();
+    let Some(mut second) = resume_elsewhere(&stage, "second", "500000") else {
+        return;
+    };
+    second.wait_to_say("agent 0 joined");
+    let _second_agent = stage.agent("agent-1", &["--slot", "1"]);
+    second.end();
+    let document = stage.document("second");
+    check(&document);
+    assert!(is_whole(&document), "{:?}", fleet_of(&document));
+    assert!(fleet_of(&document).start_skew_ns < 500_000_000);
+}
+
+#[test]
+fn a_run_that_is_resumed_on_another_machine_can_be_steered() {
+    let Some(stage) = Stage::new() else { return };
+    let scenario = stage.scenario(100, "11s");
+    let _agents = stage.agents(2);
+    let mut first = stage.coordinator(&scenario, 2, &[]);
+    first.wait_to_say("2 of 2 agents send");
+    first.kill();
+    let Some(mut second) = resume_elsewhere(&stage, "second", "500000") else {
+        return;
+    };
+    second.wait_to_say("2 of 2 agents send");
+    let mut rate = program();
+    rate.args(["fleet", "rate", "0.5", "--nats", &stage.url()]);
+    assert_eq!(Process::start(&mut rate, stage.path(), "rate").end(), 0);
+    second.end();
+    let document = stage.document("second");
+    check(&document);
+    let fleet = fleet_of(&document);
+    assert!(is_whole(&document), "{fleet:?}");
+    assert_eq!(fleet.changes.len(), 1);
+    // It took four seconds and more to find the first one dead.
+    assert!(fleet.changes[0].from_ns > 4_000_000_000, "{fleet:?}");
+    assert!(!has_finding(&document, "fleet-control"), "{fleet:?}");
 }
 
 #[test]

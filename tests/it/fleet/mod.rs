@@ -8,6 +8,7 @@ mod agents;
 mod clusters;
 mod control;
 mod coordinators;
+mod handovers;
 mod keys;
 mod merging;
 mod networks;

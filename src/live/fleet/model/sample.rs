@@ -23,6 +23,8 @@ pub struct Fleet {
     standings: Vec<Standing>,
     silent_since: Vec<Option<u64>>,
     outcomes: BTreeMap<String, Sets>,
+    /// Whose starts an agent makes, if it is a part of another's share.
+    pub in_place_of: Vec<Option<usize>>,
     pub is_answering: bool,
     /// The wall clock of agent 0, less the coordinator's.
     pub wall_offset_ns: i64,
@@ -59,6 +61,7 @@ impl Fleet {
             standings: vec![Standing::Running; agents],
             silent_since: vec![None; agents],
             outcomes: BTreeMap::new(),
+            in_place_of: vec![None; agents],
             is_answering: true,
             wall_offset_ns: 0,
         }
@@ -157,6 +160,7 @@ impl Fleet {
         let agents: Vec<_> = (0..self.beats.len())
             .map(|slot| AgentNow {
                 host: HOSTS[slot % HOSTS.len()],
+                in_place_of: self.in_place_of[slot],
                 standing: self.standings[slot],
                 beat: Some(&self.beats[slot]),
                 silence: self.silent_since[slot].map_or(Duration::from_millis(200), |since| {

@@ -150,3 +150,23 @@ fn an_agent_whose_clock_is_off_says_by_how_much() {
         head.map(|at| at + 1)
     );
 }
+
+#[test]
+fn parts_of_a_lost_share_are_listed_and_are_no_agents() {
+    let mut fleet = Fleet::of(4);
+    fleet.begin();
+    fleet.silence(1, Standing::Lost, 0);
+    fleet.in_place_of[3] = Some(1);
+    fleet.pass(0, 2_000);
+    let picture = fleet
+        .model
+        .picture(fleet.begun + Duration::from_secs(2), false);
+    let screen = drawn(80, 20, &picture, &[]);
+    let all = screen.join("\n");
+    let counts = "agents: 1 lost, 2 running, 1 parts of lost shares";
+    assert!(all.contains(counts), "{all}");
+    assert!(
+        row_of(&screen, 3).unwrap().ends_with("for agent 1"),
+        "{all}"
+    );
+}
