@@ -222,12 +222,12 @@ pub struct Progress {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::message::PROTOCOL;
     use super::*;
     use crate::record::KeyFacts;
 
-    fn card(name: &str) -> Card {
+    pub(in crate::fleet) fn card(name: &str) -> Card {
         Card {
             protocol: PROTOCOL,
             incarnation: name.to_owned(),
@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    fn beat(slot: usize, name: &str) -> Beat {
+    pub(in crate::fleet) fn beat(slot: usize, name: &str) -> Beat {
         Beat {
             run: "r".into(),
             slot,
