@@ -150,7 +150,7 @@ fn of_agent(agent: &AgentRecord, who: &str, was_lost: bool) -> Vec<Finding> {
             Validity::Suspect,
             "fleet-reassigned",
             format!(
-                "{who} was taken for lost, and others made its starts from {} on",
+                "{who} was lost or stopped, and others made its starts from {} on",
                 Shown(Duration::from_nanos(given_away_ns))
             ),
             "each of the others carried more from then on; see the timeline, and why the agent ended",

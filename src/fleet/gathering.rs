@@ -284,16 +284,19 @@ impl Watching<'_> {
         if spec.scenario.fleet.lost_share != LostShare::Reassign {
             return;
         }
-        let is_gone = |slot: &usize| {
-            let end = self.ledger.slots()[*slot].end.as_ref();
-            let has_failed = end.is_some_and(|end| end.failed.is_some());
-            has_failed || seen.lost.contains(slot)
+        // An agent lives or not, whatever the slots under which it tells.
+        let is_gone = |slot: &usize| match &self.ledger.slots()[*slot].end {
+            // Nobody has stopped the run: its machine has.
+            Some(end) => end.is_early(),
+            None => self.roster.is_lost(seen.control.agent_of(*slot)),
         };
-        let lost: Vec<usize> = (0..self.ledger.slots().len())
-            .filter(|slot| is_gone(slot) && seen.control.handed_over(*slot).is_none())
+        let is_left = |slot: &usize| seen.control.handed_over(*slot).is_none();
+        let slots = 0..self.ledger.slots().len();
+        let lost: Vec<usize> = slots
+            .filter(|slot| is_gone(slot) && is_left(slot))
             .collect();
         let by: Vec<usize> = (0..spec.agents)
-            .filter(|slot| !is_gone(slot) && seen.control.handed_over(*slot).is_none())
+            .filter(|slot| !is_gone(slot) && is_left(slot))
             .collect();
         let elapsed = self.roster.elapsed();
         let hand_over = |control: &mut Control| {
@@ -304,7 +307,9 @@ impl Watching<'_> {
             return;
         }
         let written = amend(self.bus, &spec.run, |control| {
-            hand_over(control);
+            if !control.stops {
+                hand_over(control);
+            }
             Ok(())
         })
         .await;

@@ -64,6 +64,16 @@ impl Control {
         self.handovers.iter().find(|handover| handover.lost == slot)
     }
 
+    /// Returns the agent's own slot under which it lives that tells in `slot`.
+    #[must_use]
+    pub fn agent_of(&self, slot: usize) -> usize {
+        let taken = self
+            .handovers
+            .iter()
+            .find(|handover| handover.heirs().contains(&slot));
+        taken.map_or(slot, |handover| handover.by[slot - handover.first])
+    }
+
     /// Returns the earliest moment, from the beginning, to which a further
     /// change or handover may be laid, in nanoseconds.
     #[must_use]

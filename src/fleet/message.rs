@@ -101,6 +101,15 @@ pub struct End {
     pub totals: Option<Box<Totals>>,
 }
 
+impl End {
+    /// Did the agent end before its share was made?
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        let totals = self.totals.as_ref();
+        totals.is_none_or(|totals| totals.was_stopped)
+    }
+}
+
 /// The account of a whole load of one agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

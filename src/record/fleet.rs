@@ -192,7 +192,8 @@ pub enum AgentEnd {
     Failed,
     /// It fell silent and was not heard of again.
     Lost,
-    /// It fell silent, its starts were given to others, and it came back.
+    /// It fell silent or was stopped on its machine, others made its starts from
+    /// then on, and it told its end.
     Replaced,
 }
 

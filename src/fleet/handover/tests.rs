@@ -74,6 +74,8 @@ fn a_handover_lies_between_two_slices_and_behind_all_that_is_settled() {
     assert_eq!(second.heirs(), 7..9);
     assert_eq!(second.heir_of(3), Some(8));
     assert_eq!(second.heir_of(1), None);
+    let agents: Vec<usize> = (0..9).map(|slot| control.agent_of(slot)).collect();
+    assert_eq!(agents, [0, 1, 2, 3, 0, 1, 3, 0, 3]);
     // Warm-up has no slices, and behind the last border is nothing to give.
     assert!(control.hand_over(0, &[3], 4, Duration::from_secs(7), &schedule));
     assert_eq!(control.handovers[2].from_ns, 9_500_000_000);

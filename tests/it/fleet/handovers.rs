@@ -118,13 +118,13 @@ fn an_agent_that_comes_back_after_it_was_replaced_stops_and_its_surplus_is_named
 }
 
 #[test]
-fn a_coordinator_that_takes_over_knows_who_took_over() {
+fn an_agent_that_its_machine_stops_is_replaced_and_another_coordinator_knows() {
     let Some(stage) = Stage::new() else { return };
     let scenario = scenario(&stage, "{ per_s = 200.0 }", "12s");
-    let mut agents = stage.agents(3);
+    let agents = stage.agents(3);
     let mut coordinator = stage.coordinator(&scenario, 3, &["--lost-after", "1s"]);
     coordinator.wait_to_say("3 of 3 agents send");
-    agents[2].kill();
+    agents[2].signal(Signal::TERM);
     coordinator.wait_to_say("what agent 2 would start");
     thread::sleep(Duration::from_millis(3_000));
     coordinator.kill();
@@ -144,7 +144,11 @@ fn a_coordinator_that_takes_over_knows_who_took_over() {
     for agent in parts.into_iter().chain(&fleet.agents[..2]) {
         assert_eq!(agent.end, AgentEnd::Finished, "{agent:?}");
     }
-    let lost = &fleet.agents[2];
-    assert_eq!(fleet.coverage.lost, lost.planned - lost.covered);
+    let stopped = &fleet.agents[2];
+    assert_eq!(stopped.end, AgentEnd::Replaced);
+    assert_eq!(stopped.is_exact, Some(true));
+    assert_eq!(stopped.surplus, 0);
+    assert_eq!(fleet.coverage.lost, stopped.planned - stopped.covered);
     assert_eq!(fleet.deltas.stale, 0);
+    assert!(document.partial.is_none(), "the run went on to its end");
 }
