@@ -2,11 +2,12 @@
 //!
 //! Simulated agents publish a slice a second through a real server; a thread
 //! of its own fetches and merges as a coordinator does, and its processor time
-//! is read apart. The merge is held against one histogram fed with the same
-//! samples. `AGENTS` and `LENGTH`, in seconds, set the size; without a `nats-server`
-//! nothing is measured.
+//! is read apart, as is that of the screen. The merge is held against one
+//! histogram fed with the same samples. `AGENTS` and `LENGTH`, in seconds, set
+//! the size; without a `nats-server` nothing goes through one.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -14,10 +15,20 @@ use std::time::{Duration, Instant};
 
 use mintmark::clock::thread_cpu;
 use mintmark::fleet::bus::Bus;
+use mintmark::fleet::coverage::Schedule;
+use mintmark::fleet::event::{AgentNow, Event, Live, Standing};
 use mintmark::fleet::ledger::{Ledger, Taken};
 use mintmark::fleet::local::LocalServer;
-use mintmark::fleet::message::{Delta, Part, Sender, Slice, Told};
-use mintmark::load::observe::Sets;
+use mintmark::fleet::message::{Beat, Delta, Part, Sender, Slice, State, Told};
+use mintmark::fleet::roster::Progress;
+use mintmark::live::fleet::FleetModel;
+use mintmark::live::screen::Palette;
+use mintmark::live::{Pictured, Subject};
+use mintmark::load::arrival::{Arrival, Rate, Spacing};
+use mintmark::load::observe::{PassedSlice, Sets};
+use mintmark::record::fleet::DeltaFacts;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -35,6 +46,11 @@ fn main() {
         "merging: {:.3} ms of processor time for the slice of an agent; one core merges {:.0} agents",
         cost.as_secs_f64() * 1e3,
         1.0 / cost.as_secs_f64()
+    );
+    let share = looking(agents, seconds.max(20));
+    println!(
+        "looking on: the screen of {agents} agents, 200 by 50, takes {:.2} % of a core",
+        100.0 * share
     );
     match LocalServer::start("scale") {
         Ok(server) => through_a_server(&server, agents, seconds),
@@ -98,6 +114,98 @@ fn merging(seconds: u64) -> Duration {
         assert_eq!(ledger.take(frame), Taken::Merged);
     }
     (thread_cpu() - before) / u32::try_from(frames.len()).unwrap()
+}
+
+/// Measures what a screen takes, with two looks, one slice and four drawings a
+/// second; returns the share of a core.
+fn looking(agents: u64, seconds: u64) -> f64 {
+    let begun = Instant::now();
+    let mut model = FleetModel::new("scale");
+    let leads = Event::Leads {
+        name: "scale",
+        agents: usize::try_from(agents).unwrap(),
+    };
+    model.hear(&leads, begun);
+    let schedule = Schedule {
+        arrival: Arrival::Drawn {
+            rate: Rate::constant((REQUESTS * agents) as f64, Duration::from_secs(seconds)),
+            spacing: Spacing::Poisson,
+            seed: 1,
+        },
+        count: None,
+        seed: 1,
+        warm_up: Duration::ZERO,
+        measure: Duration::from_secs(seconds),
+        slice: Duration::from_secs(1),
+        population: None,
+    };
+    let begins = Event::Begins {
+        within: Duration::ZERO,
+        schedule: &schedule,
+    };
+    model.hear(&begins, begun);
+    let mut merged = Sets::default();
+    for slot in 0..agents {
+        for part in slice(slot, 0).outcomes {
+            let stages = mintmark::record::Stages::try_from(&part).unwrap();
+            merged.add(&Sets::unpack(&stages));
+        }
+    }
+    let outcomes = BTreeMap::from([("answered".to_owned(), merged)]);
+    let mut terminal = Terminal::new(TestBackend::new(200, 50)).unwrap();
+    let palette = Palette { has_colour: true };
+    let before = thread_cpu();
+    for quarter in 1..=4 * seconds {
+        let elapsed = Duration::from_millis(250 * quarter);
+        if quarter % 2 == 0 {
+            let beats = beats(agents, elapsed);
+            let agent = |beat| AgentNow {
+                host: "load.example",
+                in_place_of: None,
+                standing: Standing::Running,
+                beat: Some(beat),
+                silence: Duration::ZERO,
+                wall_offset_ns: 0,
+            };
+            let live = Live {
+                elapsed,
+                progress: Progress::default(),
+                agents: beats.iter().map(agent).collect(),
+                scheduled: 0,
+                outcomes: &outcomes,
+                deltas: DeltaFacts::default(),
+                is_answering: true,
+            };
+            model.hear(&Event::Progress(live), begun + elapsed);
+        }
+        if quarter % 4 == 0 {
+            let start_ns = (quarter / 4 - 1) * SECOND;
+            let slice = PassedSlice::new(start_ns, SECOND, REQUESTS * agents, &outcomes);
+            model.hear(&Event::Slice(slice), begun + elapsed);
+        }
+        let picture = model.picture(begun + elapsed, false);
+        terminal
+            .draw(|frame| picture.draw(frame, &[], palette))
+            .unwrap();
+    }
+    (thread_cpu() - before).as_secs_f64() / seconds as f64
+}
+
+fn beats(agents: u64, elapsed: Duration) -> Vec<Beat> {
+    let due = u64::try_from(elapsed.as_millis()).unwrap() * REQUESTS / 1_000;
+    let beat = |slot| Beat {
+        run: "scale".into(),
+        slot: usize::try_from(slot).unwrap(),
+        incarnation: String::new(),
+        state: State::Running,
+        elapsed_ns: u64::try_from(elapsed.as_nanos()).unwrap(),
+        due,
+        sent: due,
+        answered: due,
+        failed: 0,
+        waiting: 0,
+    };
+    (0..agents).map(beat).collect()
 }
 
 fn through_a_server(server: &LocalServer, agents: u64, seconds: u64) {

@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::log::LogFlags;
 use super::watch::{Watch, WatchFlags};
 use super::{Exit, Failure, print_json, stop};
 use crate::capacity::{Confidence, LoadTrial, Search, find};
+use crate::live::Model;
 use crate::load::calibrate::calibrate;
 use crate::load::objective::Objective;
 use crate::record::{Folder, SearchRecord};
@@ -15,6 +17,7 @@ use crate::report::{capacity_sentence, rung_line};
 use crate::scenario::{Event, Prepared, Scenario, SearchWatch};
 use crate::units::Grouped;
 use clap::Args;
+use parking_lot::Mutex;
 
 /// Searches for the highest rate that meets an objective.
 #[derive(Debug, Args)]
@@ -79,7 +82,8 @@ pub(super) fn run(flags: &Flags, log: LogFlags) -> Result<Exit, Failure> {
     }
     let conditions = SearchWatch::start();
     let stop = stop::on_signals().map_err(Failure::failed)?;
-    let watch = RefCell::new(Watch::start(&flags.watch, log, &plan.name, &stop)?);
+    let model = Arc::new(Mutex::new(Model::new(&plan.name)));
+    let watch = RefCell::new(Watch::start(&flags.watch, log, &model, &stop, |_| ())?);
     let hear = |event: Event<'_>| watch.borrow().hear(&event);
     let prepared = Prepared::set(&plan, &mut |event| hear(event)).map_err(Failure::failed)?;
     hear(Event::Calibrating);

@@ -9,18 +9,19 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::access_flags::AccessFlags;
 use super::fleet_control::{self, RateFlags, SteerFlags};
+use super::fleet_watch::Looker;
 use super::log::LogFlags;
 use super::run::{exit_of, keep};
+use super::watch::WatchFlags;
 use super::{Exit, Failure, stop};
 use crate::error::Chain;
 use crate::fleet::coordinator::{Coordinator, FleetPlan, Led, Weights};
-use crate::fleet::event::Event;
 use crate::fleet::identity::Recipient;
 use crate::fleet::local::LocalServer;
 use crate::record::Folder;
 use crate::scenario::many::{Gathered, Hosted, ManyWatch};
 use crate::scenario::{Plan, Scenario, TargetPlan};
-use crate::units::{Grouped, Shown, Span};
+use crate::units::Span;
 
 /// Runs a scenario on many machines at once, over NATS JetStream.
 #[derive(Debug, Args)]
@@ -136,6 +137,9 @@ struct LeadingFlags {
     /// Print the record as JSON in place of the tables.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    watch: WatchFlags,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -210,19 +214,21 @@ fn run_fleet(flags: &RunFlags, log: LogFlags) -> Result<Exit, Failure> {
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let coordinator = Coordinator::connect(fleet).map_err(Failure::failed)?;
     let watch = ManyWatch::start();
-    let led = coordinator
-        .lead(&scenario, &folder.run(), &stop, &mut |event| {
-            log.say(&words_of(event));
-        })
-        .map_err(Failure::failed)?;
-    finish(
+    let mut looker = Looker::start(&flags.leading.watch, log, &coordinator, &stop)?;
+    let led = coordinator.lead(&scenario, &folder.run(), &stop, &mut |event| {
+        looker.hear(&event);
+    });
+    looker.end_show();
+    let exit = finish(
         &coordinator,
         watch,
         &plan,
         folder,
-        gathered(led, &stop, None),
+        gathered(led.map_err(Failure::failed)?, &stop, None),
         (flags.leading.json, log),
-    )
+    )?;
+    looker.linger(&stop);
+    Ok(exit)
 }
 
 fn resume(flags: &ResumeFlags, log: LogFlags) -> Result<Exit, Failure> {
@@ -232,19 +238,22 @@ fn resume(flags: &ResumeFlags, log: LogFlags) -> Result<Exit, Failure> {
     let stop = stop::on_signals().map_err(Failure::failed)?;
     let coordinator = Coordinator::connect(fleet).map_err(Failure::failed)?;
     let watch = ManyWatch::start();
-    let led = coordinator
-        .resume(&stop, &mut |event| log.say(&words_of(event)))
-        .map_err(Failure::failed)?;
+    let mut looker = Looker::start(&flags.leading.watch, log, &coordinator, &stop)?;
+    let led = coordinator.resume(&stop, &mut |event| looker.hear(&event));
+    looker.end_show();
+    let led = led.map_err(Failure::failed)?;
     let plan = led.scenario.plan().map_err(Failure::failed)?;
     let folder = Folder::create(&flags.leading.results, &led.run).map_err(Failure::failed)?;
-    finish(
+    let exit = finish(
         &coordinator,
         watch,
         &plan,
         folder,
         gathered(led, &stop, None),
         (flags.leading.json, log),
-    )
+    )?;
+    looker.linger(&stop);
+    Ok(exit)
 }
 
 fn local(flags: &LocalFlags, log: LogFlags) -> Result<Exit, Failure> {
@@ -274,9 +283,11 @@ fn local(flags: &LocalFlags, log: LogFlags) -> Result<Exit, Failure> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(Failure::failed)?;
     let watch = ManyWatch::start();
+    let mut looker = Looker::start(&flags.leading.watch, log, &coordinator, &stop)?;
     let led = coordinator.lead(&scenario, &folder.run(), &stop, &mut |event| {
-        log.say(&words_of(event));
+        looker.hear(&event);
     });
+    looker.end_show();
     if led.is_err() {
         for slot in 0..agents.len() {
             let words = server.words_of(slot);
@@ -297,6 +308,7 @@ fn local(flags: &LocalFlags, log: LogFlags) -> Result<Exit, Failure> {
         (flags.leading.json, log),
     );
     drop(agents);
+    looker.linger(&stop);
     exit
 }
 
@@ -343,44 +355,4 @@ fn finish(
         ));
     }
     Ok(exit_of(plan, &document))
-}
-
-/// Puts what happens in the fleet into words.
-fn words_of(event: Event) -> String {
-    match event {
-        Event::Joined { slot, host, joined } => {
-            format!("agent {slot} joined from {host}, {joined} so far")
-        }
-        Event::Refused(why) => format!("an agent stays away, on {why}"),
-        Event::Begins(within) => format!("begins in {}", Shown(within)),
-        Event::Changed(change) => format!("the load {change}"),
-        Event::Lost(slot) => format!("agent {slot} is silent, and lost unless it returns"),
-        Event::HandedOver(handover) => {
-            let by: Vec<String> = handover.by.iter().map(ToString::to_string).collect();
-            format!(
-                "what agent {} would start from {} on is started by {}",
-                handover.lost,
-                Shown(Duration::from_nanos(handover.from_ns)),
-                by.join(", ")
-            )
-        }
-        Event::Returned(slot) => format!("agent {slot} is back"),
-        Event::Ended(slot) => format!("agent {slot} has told all"),
-        Event::Trouble(what) => format!("{what}; agents keep what they measure"),
-        Event::Progress(live) => {
-            let time = |found: Option<Duration>| {
-                found.map_or_else(|| "–".to_owned(), |found| Shown(found).to_string())
-            };
-            format!(
-                "{:>5.1} s, {} of {} agents send, {}/s answered, {} failed, p50 {}, p99 {}",
-                live.progress.elapsed.as_secs_f64(),
-                live.progress.running,
-                live.progress.running + live.progress.lost,
-                Grouped(live.answered_per_s.round()),
-                Grouped(live.progress.failed as f64),
-                time(live.p50),
-                time(live.p99),
-            )
-        }
-    }
 }

@@ -65,11 +65,11 @@ pub(super) fn notes() -> &'static Notes {
 impl LogFlags {
     /// Says something to the user, besides results and events.
     pub(super) fn say(self, text: &str) {
-        if self.is_json() {
-            eprintln!("{}", json!({"type": "note", "message": text}));
+        notes().say(&if self.is_json() {
+            json!({"type": "note", "message": text}).to_string()
         } else {
-            eprintln!("mintmark: {text}");
-        }
+            format!("mintmark: {text}")
+        });
     }
 
     /// Does standard error hold lines of JSON?

@@ -22,6 +22,8 @@ mod capacity;
 mod fleet;
 #[cfg(feature = "fleet")]
 mod fleet_control;
+#[cfg(feature = "fleet")]
+mod fleet_watch;
 mod gate;
 mod gate_saved;
 mod gate_targets;

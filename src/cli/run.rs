@@ -1,12 +1,15 @@
 //! `mintmark run`: a scenario, end to end.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
+use parking_lot::Mutex;
 
 use super::log::LogFlags;
 use super::watch::{Watch, WatchFlags};
 use super::{Exit, Failure, print_json, stop};
+use crate::live::Model;
 use crate::record::{Folder, RunDocument, Validity};
 use crate::report::run_text;
 use crate::scenario::{Plan, Scenario, run as run_plan};
@@ -54,7 +57,8 @@ pub(super) fn run_and_keep(
     let folder =
         Folder::create(results, &format!("{now}-{}", plan.name)).map_err(Failure::failed)?;
     let stop = stop::on_signals().map_err(Failure::failed)?;
-    let mut watch = Watch::start(watch, log, &plan.name, &stop)?;
+    let model = Arc::new(Mutex::new(Model::new(&plan.name)));
+    let mut watch = Watch::start(watch, log, &model, &stop, |_| ())?;
     let outcome = run_plan(plan, &folder.run(), &stop, &mut |event| watch.hear(&event));
     watch.end_show();
     let document = match outcome {

@@ -1,6 +1,6 @@
 //! Who looks on while a run goes on?
 //!
-//! The flags that `run`, `load` and `capacity` share, and what they ask for: a
+//! The flags that `run`, `load`, `capacity` and `fleet` share, and what they ask for: a
 //! screen or lines, figures for a monitoring system, or both.
 
 use std::io::{IsTerminal, stdout};
@@ -10,13 +10,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use parking_lot::Mutex;
 
 use super::Failure;
 use super::log::{LogFlags, notes};
+#[cfg(feature = "fleet")]
+use crate::fleet;
+#[cfg(feature = "fleet")]
+use crate::live::fleet::FleetModel;
 #[cfg(feature = "otlp")]
 use crate::live::metrics::otlp::Pushed;
 use crate::live::metrics::{Scraped, Target};
-use crate::live::{Look, Metrics, Show};
+use crate::live::{Look, Metrics, Model, Show, Subject};
 use crate::scenario::Event;
 use crate::units::Span;
 
@@ -61,7 +66,8 @@ impl WatchFlags {
 }
 
 /// A run that is watched.
-pub(super) struct Watch {
+pub(super) struct Watch<S = Model> {
+    model: Arc<Mutex<S>>,
     show: Option<Show>,
     metrics: Option<Metrics>,
     /// Pushes once more at the end of the run.
@@ -75,12 +81,35 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch what `title` names.
+    /// Takes an event in.
+    pub(super) fn hear(&self, event: &Event<'_>) {
+        self.model.lock().hear(event);
+        if let Some(metrics) = &self.metrics {
+            metrics.hear(event);
+        }
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl Watch<FleetModel> {
+    /// Takes an event of a fleet in.
+    pub(super) fn hear_fleet(&self, event: &fleet::event::Event<'_>) {
+        let now = Instant::now();
+        self.model.lock().hear(event, now);
+        if let Some(metrics) = &self.metrics {
+            metrics.hear_fleet(event, now);
+        }
+    }
+}
+
+impl<S: Subject> Watch<S> {
+    /// Begins to watch what `model` holds; `press` hears of keys.
     pub(super) fn start(
         flags: &WatchFlags,
         log: LogFlags,
-        title: &str,
+        model: &Arc<Mutex<S>>,
         stop: &Arc<AtomicBool>,
+        press: impl Fn(char) + Send + 'static,
     ) -> Result<Self, Failure> {
         let metrics = flags.wants_metrics().then(Metrics::default);
         let scraped = match (flags.metrics, &metrics) {
@@ -105,8 +134,9 @@ impl Watch {
             (false, true) => Look::Text,
             (false, false) => Look::Screen,
         };
-        let show = Show::start(title, look, notes(), stop).map_err(Failure::failed)?;
+        let show = Show::start(model, look, notes(), stop, press).map_err(Failure::failed)?;
         Ok(Self {
+            model: Arc::clone(model),
             show: Some(show),
             metrics,
             #[cfg(feature = "otlp")]
@@ -115,16 +145,6 @@ impl Watch {
             linger: flags.metrics_linger,
             held: Vec::new(),
         })
-    }
-
-    /// Takes an event in.
-    pub(super) fn hear(&self, event: &Event<'_>) {
-        if let Some(show) = &self.show {
-            show.hear(event);
-        }
-        if let Some(metrics) = &self.metrics {
-            metrics.hear(event);
-        }
     }
 
     /// Prints a line to standard output; where that would tear a screen, once

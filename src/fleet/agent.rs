@@ -308,6 +308,8 @@ async fn wait_for_beginning(
         incarnation: of.incarnation.clone(),
         state: State::Ready,
         elapsed_ns: 0,
+        due: 0,
+        sent: 0,
         answered: 0,
         failed: 0,
         waiting: 0,

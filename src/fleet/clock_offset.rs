@@ -93,10 +93,9 @@ impl RunClock {
         Self(AtomicI64::new(0))
     }
 
-    /// Makes the clock of a beginning that another coordinator told.
-    #[must_use]
-    pub fn of_another() -> Self {
-        Self(AtomicI64::new(UNKNOWN))
+    /// Makes it the clock of a beginning that another coordinator told.
+    pub fn forget(&self) {
+        self.0.store(UNKNOWN, Ordering::Relaxed);
     }
 
     /// Hears from an agent, at `own_ns` of the own clock, that `elapsed_ns` have
@@ -145,7 +144,8 @@ mod tests {
             monotonic_ns: ns,
             wall_ns: 7,
         };
-        let clock = RunClock::of_another();
+        let clock = RunClock::own();
+        clock.forget();
         assert_eq!(clock.read(own(5)), None);
         // It showed 900 s when the run began; here it is 10 s, and 30 s later.
         clock.hear(900 * SECOND, 29 * SECOND, 10 * SECOND);
@@ -154,7 +154,8 @@ mod tests {
         let read = clock.read(own(12 * SECOND)).unwrap();
         assert_eq!(read, own(932 * SECOND));
         // A coordinator on the same machine has the same clock to the nanosecond.
-        let clock = RunClock::of_another();
+        let clock = RunClock::own();
+        clock.forget();
         clock.hear(900 * SECOND, 29 * SECOND, 929 * SECOND + 400_000_000);
         assert_eq!(clock.read(own(5)), Some(own(5)));
         let clock = RunClock::own();

@@ -6,10 +6,14 @@
 //! by then. A hint tells at once; who misses it finds the key within half a
 //! second. Which starts are due then is the load engine's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::agent::compare_clocks;
+use tokio::runtime::Handle;
+
+use super::agent::{compare_clocks, read_clocks};
 use super::bus::{Access, Bus};
+use super::clock_offset::RunClock;
 use super::message::{Begin, Control, Hint, Leader, PROTOCOL, Spec};
 use super::{FleetError, as_ns, key};
 use crate::load::pacer::now_ns;
@@ -53,37 +57,85 @@ pub fn steer(access: &Access, wish: Wish) -> Result<Granted, FleetError> {
         .map_err(FleetError::Thread)?
         .block_on(async {
             let bus = Bus::connect(access, "operator").await?;
-            let leader = bus.get::<Leader>(key::LEADER).await?;
-            let run = leader
-                .filter(|(leader, _)| !leader.is_over)
-                .map(|(leader, _)| leader.run)
-                .ok_or_else(|| FleetError::NothingRuns {
-                    fleet: access.fleet.clone(),
-                })?;
-            let granted = Granted {
-                run,
-                within: match wish {
-                    Wish::Rate(_) => AHEAD,
-                    Wish::Stop => Duration::ZERO,
-                },
-            };
-            let told = match wish {
-                Wish::Rate(factor_ppm) => change_rate(&bus, &granted.run, factor_ppm).await?,
-                Wish::Stop => {
-                    amend(&bus, &granted.run, |control| {
-                        control.stops = true;
-                        Ok(())
-                    })
-                    .await?
-                }
-            };
-            hint(&bus, &granted.run, told).await;
-            bus.flush().await;
-            Ok(granted)
+            steer_over(&bus, &access.fleet, wish, Clock::Asked).await
         })
 }
 
-async fn change_rate(bus: &Bus, run: &str, factor_ppm: u64) -> Result<Control, FleetError> {
+/// Steers a run from within the process that leads it.
+#[derive(Clone)]
+pub struct Steering {
+    pub(super) handle: Handle,
+    pub(super) bus: Bus,
+    pub(super) fleet: String,
+    pub(super) clock: Arc<RunClock>,
+}
+
+impl Steering {
+    /// Tells the run what to do. It waits for the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`steer`] has them.
+    pub fn steer(&self, wish: Wish) -> Result<Granted, FleetError> {
+        self.handle.block_on(steer_over(
+            &self.bus,
+            &self.fleet,
+            wish,
+            Clock::Own(&self.clock),
+        ))
+    }
+}
+
+/// Whose clock tells instants of the schedule.
+#[derive(Clone, Copy)]
+enum Clock<'a> {
+    /// This process leads the run.
+    Own(&'a RunClock),
+    /// Another does, and is asked.
+    Asked,
+}
+
+async fn steer_over(
+    bus: &Bus,
+    fleet: &str,
+    wish: Wish,
+    clock: Clock<'_>,
+) -> Result<Granted, FleetError> {
+    let leader = bus.get::<Leader>(key::LEADER).await?;
+    let run = leader
+        .filter(|(leader, _)| !leader.is_over)
+        .map(|(leader, _)| leader.run)
+        .ok_or_else(|| FleetError::NothingRuns {
+            fleet: fleet.to_owned(),
+        })?;
+    let granted = Granted {
+        run,
+        within: match wish {
+            Wish::Rate(_) => AHEAD,
+            Wish::Stop => Duration::ZERO,
+        },
+    };
+    let told = match wish {
+        Wish::Rate(factor_ppm) => change_rate(bus, &granted.run, factor_ppm, clock).await?,
+        Wish::Stop => {
+            amend(bus, &granted.run, |control| {
+                control.stops = true;
+                Ok(())
+            })
+            .await?
+        }
+    };
+    hint(bus, &granted.run, told).await;
+    bus.flush().await;
+    Ok(granted)
+}
+
+async fn change_rate(
+    bus: &Bus,
+    run: &str,
+    factor_ppm: u64,
+    clock: Clock<'_>,
+) -> Result<Control, FleetError> {
     let idle = || FleetError::NotBegun {
         run: run.to_owned(),
     };
@@ -91,9 +143,19 @@ async fn change_rate(bus: &Bus, run: &str, factor_ppm: u64) -> Result<Control, F
     let (spec, _) = bus.get::<Spec>(&key::spec(run)).await?.ok_or_else(idle)?;
     let load = spec.scenario.plan()?.load;
     let ends_ns = as_ns(load.warm_up.0 + load.measure.0);
-    let clock = compare_clocks(bus, run).await?;
+    let asked = match clock {
+        Clock::Own(_) => None,
+        Clock::Asked => Some(compare_clocks(bus, run).await?),
+    };
     amend(bus, run, |control| {
-        let at_ns = clock.other_ns(now_ns()) + as_ns(AHEAD);
+        let now_ns = match (clock, &asked) {
+            (Clock::Own(own), _) => own.read(read_clocks()).map(|now| now.monotonic_ns),
+            (Clock::Asked, asked) => asked.as_ref().map(|asked| asked.other_ns(now_ns())),
+        };
+        let now_ns = now_ns.ok_or_else(|| FleetError::NoClock {
+            run: run.to_owned(),
+        })?;
+        let at_ns = now_ns + as_ns(AHEAD);
         let from_ns = at_ns.saturating_sub(begin.at_ns).max(control.settled_ns());
         if from_ns >= ends_ns {
             return Err(FleetError::Ending {

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use super::agent::answer_for_the_clock;
 use super::bus::{Access, Bus};
 use super::clock_offset::RunClock;
+use super::control::Steering;
 use super::coverage::{Ended, Outcome, Schedule, settle};
 use super::event::Event;
 use super::gathering::Watching;
@@ -93,6 +94,8 @@ pub struct Coordinator {
     runtime: Runtime,
     bus: Bus,
     plan: FleetPlan,
+    /// The clock by which the beginning of the run is told.
+    clock: Arc<RunClock>,
 }
 
 impl Coordinator {
@@ -114,7 +117,12 @@ impl Coordinator {
             bus.prepare(plan.most_bytes, plan.replicas).await?;
             Ok::<_, FleetError>(bus)
         })?;
-        Ok(Self { runtime, bus, plan })
+        Ok(Self {
+            runtime,
+            bus,
+            plan,
+            clock: RunClock::own().into(),
+        })
     }
 
     /// Leads a new run to its end. What agents told is kept until
@@ -129,7 +137,7 @@ impl Coordinator {
         scenario: &Scenario,
         run: &str,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Led, FleetError> {
         let plan = scenario.plan()?;
         check(&plan)?;
@@ -154,7 +162,7 @@ impl Coordinator {
                 begin: None,
                 leader,
                 revision,
-                clock: RunClock::own().into(),
+                clock: Arc::clone(&self.clock),
                 key_sha256,
             };
             self.to_the_end(lead, &plan, stop, tell).await
@@ -170,7 +178,7 @@ impl Coordinator {
     pub fn resume(
         &self,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Led, FleetError> {
         self.runtime.block_on(async {
             let (leader, revision) = take_lead(&self.bus, &self.plan, "", true).await?;
@@ -185,21 +193,31 @@ impl Coordinator {
                 .ok_or_else(nothing)?;
             let begin = self.bus.get::<Begin>(&key::begin(&run)).await?;
             let plan = spec.scenario.plan()?;
-            let clock = match begin {
-                Some(_) => RunClock::of_another(),
-                None => RunClock::own(),
-            };
+            if begin.is_some() {
+                self.clock.forget();
+            }
             let lead = Lead {
                 spec,
                 begin: begin.map(|(begin, _)| begin),
                 leader,
                 revision,
-                clock: clock.into(),
+                clock: Arc::clone(&self.clock),
                 // The files may be another machine's; agents are compared.
                 key_sha256: None,
             };
             self.to_the_end(lead, &plan, stop, tell).await
         })
+    }
+
+    /// Returns what steers the run that is led, from any other thread.
+    #[must_use]
+    pub fn steering(&self) -> Steering {
+        Steering {
+            handle: self.runtime.handle().clone(),
+            bus: self.bus.clone(),
+            fleet: self.plan.access.fleet.clone(),
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     /// Says that there is a result: agents need keep nothing any more.
@@ -257,7 +275,7 @@ impl Coordinator {
         mut lead: Lead,
         plan: &Plan,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Led, FleetError> {
         let run = lead.spec.run.clone();
         let clock = tokio::spawn(answer_for_the_clock(
@@ -279,8 +297,12 @@ impl Coordinator {
         lead: &mut Lead,
         plan: &Plan,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Led, FleetError> {
+        tell(Event::Leads {
+            name: &plan.name,
+            agents: lead.spec.agents,
+        });
         let mut roster = Roster::new(lead.spec.agents, self.plan.lost_after);
         let refused = self.gather(lead, &mut roster, stop, tell).await;
         if !lead.spec.recipients.is_empty()
@@ -291,10 +313,15 @@ impl Coordinator {
         let refused = refused?;
         let begin = match &lead.begin {
             Some(begin) => begin.clone(),
-            None => self.agree(lead, &roster, plan, tell).await?,
+            None => self.agree(lead, &roster, plan).await?,
         };
         lead.begin = Some(begin.clone());
         let schedule = Schedule::of(plan)?;
+        tell(Event::Begins {
+            // The clock of who agreed on it may be another machine's.
+            within: Duration::from_nanos(begin.at_ns.saturating_sub(now_ns())).min(LEAD_TIME),
+            schedule: &schedule,
+        });
         let mut ledger = Ledger::new(
             &lead.spec.run,
             lead.spec.agents,
@@ -346,7 +373,7 @@ impl Coordinator {
         lead: &mut Lead,
         roster: &mut Roster,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Vec<String>, FleetError> {
         let run = lead.spec.run.clone();
         let wanted = lead.spec.agents;
@@ -408,7 +435,6 @@ impl Coordinator {
         lead: &mut Lead,
         roster: &Roster,
         plan: &Plan,
-        tell: &mut dyn FnMut(Event),
     ) -> Result<Begin, FleetError> {
         let weights = roster
             .places()
@@ -427,7 +453,6 @@ impl Coordinator {
         let run = &lead.spec.run;
         self.bus.put(&key::begin(run), &begin).await?;
         self.bus.tell("hint", run, &Hint::default()).await;
-        tell(Event::Begins(LEAD_TIME));
         Ok(begin)
     }
 }

@@ -16,7 +16,7 @@ const MOST_LOST: f64 = 0.01;
 
 /// A wall clock that is off by more dates assertions so that endpoints may
 /// refuse them; some allow no more than a minute.
-const MOST_WALL_OFFSET: Duration = Duration::from_secs(1);
+pub const MOST_WALL_OFFSET: Duration = Duration::from_secs(1);
 
 /// A skew of beginnings beyond which the first slices are not of one load.
 const MOST_SKEW: Duration = Duration::from_millis(50);

@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::agent::read_clocks;
 use super::bus::{Bus, Frames};
 use super::control::{amend, hint};
 use super::coverage::Schedule;
-use super::event::{Event, Live};
+use super::event::Event;
 use super::key;
 use super::lead::{Lead, renew};
 use super::ledger::Ledger;
+use super::looking::{Looking, look};
 use super::message::{Beat, Control, Hint, PROTOCOL, State, Want, of_json};
 use super::roster::Roster;
 use super::{FleetError, as_ns};
@@ -29,7 +31,11 @@ use crate::scenario::LostShare;
 /// How often frames are fetched.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How often the lead is renewed, and progress told.
+/// How often whoever looks on is told where things stand. Agents say so as
+/// often.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// How often the lead is renewed.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How often agents are asked for what is missing of them.
@@ -63,8 +69,9 @@ struct Seen {
     lost: BTreeSet<usize>,
     ended: BTreeSet<usize>,
     asked: Instant,
-    looked: Instant,
-    answered: u64,
+    renewed: Instant,
+    glanced: Instant,
+    looking: Looking,
     is_answering: bool,
     trouble: Option<String>,
     control: Control,
@@ -76,11 +83,12 @@ impl Watching<'_> {
     pub async fn count(
         mut self,
         stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<Control, FleetError> {
         let run = self.lead.spec.run.clone();
         let mut beats = self.bus.listen("beat", &run).await?;
         let mut direct = self.bus.listen("direct", &run).await?;
+        let mut hints = self.bus.listen("hint", &run).await?;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = Seen {
@@ -88,8 +96,9 @@ impl Watching<'_> {
             lost: BTreeSet::new(),
             ended: BTreeSet::new(),
             asked: Instant::now(),
-            looked: Instant::now(),
-            answered: 0,
+            renewed: Instant::now(),
+            glanced: Instant::now(),
+            looking: Looking::default(),
             is_answering: true,
             trouble: None,
             control: nothing_to_heed(),
@@ -112,6 +121,11 @@ impl Watching<'_> {
                     self.ledger.take(&frame.payload);
                     continue;
                 }
+                Some(_) = hints.next() => {
+                    // Somebody has changed something, most likely.
+                    self.heed(&mut seen, tell).await;
+                    continue;
+                }
                 _ = ticks.tick() => {}
             }
             if seen.is_answering && self.bus.is_connected() {
@@ -129,8 +143,13 @@ impl Watching<'_> {
                 is_stopping = self.stop_agents(&run, &seen.control).await;
                 give_up = give_up.min(Instant::now() + STOPPING);
             }
-            if seen.looked.elapsed() >= SECOND {
-                self.look(&mut seen, tell).await?;
+            if seen.glanced.elapsed() >= GLANCE {
+                seen.glanced = Instant::now();
+                self.glance(&seen, tell);
+            }
+            if seen.renewed.elapsed() >= SECOND {
+                seen.renewed = Instant::now();
+                self.lead_on(&mut seen, tell).await?;
             }
             let mut all = 0..self.roster.places().len();
             if all.all(|slot| seen.ended.contains(&slot) || self.roster.is_lost(slot)) {
@@ -141,7 +160,22 @@ impl Watching<'_> {
             }
         }
         self.heed(&mut seen, tell).await;
+        self.glance(&seen, tell);
         Ok(seen.control)
+    }
+
+    /// Tells where things stand.
+    fn glance(&self, seen: &Seen, tell: &mut dyn FnMut(Event<'_>)) {
+        let now = self.lead.clock.read(read_clocks());
+        let begin = self.lead.begin.as_ref();
+        let elapsed = match (now, begin) {
+            (Some(now), Some(begin)) => {
+                Duration::from_nanos(now.monotonic_ns.saturating_sub(begin.at_ns))
+            }
+            _ => self.roster.elapsed(),
+        };
+        let live = look(self.roster, self.ledger, elapsed, seen.is_answering);
+        tell(Event::Progress(live));
     }
 
     /// Compares the clock of the beginning with what an agent says.
@@ -156,7 +190,7 @@ impl Watching<'_> {
     }
 
     /// Takes the frames that have come.
-    async fn fetch(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+    async fn fetch(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
         match self.bus.fetch(&mut seen.frames).await {
             Ok(frames) => {
                 seen.is_answering = true;
@@ -177,7 +211,7 @@ impl Watching<'_> {
     }
 
     /// Notices who has ended, fallen silent or come back.
-    fn compare(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+    fn compare(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
         for (slot, of) in self.ledger.slots().iter().enumerate() {
             if of.is_whole() && seen.ended.insert(slot) {
                 tell(Event::Ended(slot));
@@ -189,6 +223,8 @@ impl Watching<'_> {
                 tell(Event::Returned(slot));
             }
         }
+        let heard = (&*self.roster, &*self.ledger);
+        seen.looking.pass(heard, &seen.ended, &seen.lost, tell);
     }
 
     async fn stop_agents(&self, run: &str, known: &Control) -> bool {
@@ -204,7 +240,7 @@ impl Watching<'_> {
     }
 
     /// Reads what others have laid down for the agents to heed.
-    async fn heed(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+    async fn heed(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
         let key = key::control(&self.lead.spec.run);
         let Ok(Some((control, _))) = self.bus.get::<Control>(&key).await else {
             return;
@@ -213,7 +249,7 @@ impl Watching<'_> {
     }
 
     /// Takes what is new of what agents have to heed.
-    fn adopt(&mut self, control: &Control, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+    fn adopt(&mut self, control: &Control, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
         // A store that was lost knows less.
         let changes = control.changes.get(seen.control.changes.len()..);
         let handovers = control.handovers.get(seen.control.handovers.len()..);
@@ -241,7 +277,7 @@ impl Watching<'_> {
 
     /// Gives the starts of agents that are lost to those that are not, if the
     /// scenario wants that and enough of it is left.
-    async fn replace_lost(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event)) {
+    async fn replace_lost(&mut self, seen: &mut Seen, tell: &mut dyn FnMut(Event<'_>)) {
         let spec = &self.lead.spec;
         if spec.scenario.fleet.lost_share != LostShare::Reassign {
             return;
@@ -284,12 +320,11 @@ impl Watching<'_> {
         }
     }
 
-    /// Renews the lead, asks for what is missing, and tells where things
-    /// stand.
-    async fn look(
+    /// Renews the lead, and asks for what is missing.
+    async fn lead_on(
         &mut self,
         seen: &mut Seen,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), FleetError> {
         renew(self.bus, self.lead).await?;
         if self.lead.revision == 0 {
@@ -300,19 +335,6 @@ impl Watching<'_> {
             seen.asked = Instant::now();
             self.ask_again().await;
         }
-        let progress = self.roster.progress();
-        let elapsed = seen.looked.elapsed().as_secs_f64();
-        seen.looked = Instant::now();
-        let answered = progress.answered.saturating_sub(seen.answered);
-        seen.answered = progress.answered;
-        let quantile = |q| self.ledger.response_quantile(q);
-        tell(Event::Progress(Live {
-            progress,
-            answered_per_s: answered as f64 / elapsed,
-            p50: quantile(0.5),
-            p99: quantile(0.99),
-            merged: self.ledger.facts.merged,
-        }));
         Ok(())
     }
 

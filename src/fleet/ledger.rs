@@ -9,7 +9,6 @@
 //! a test invents, the sums are those of what got through.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::message::{Delta, End, Part, Sender, Slice, Told};
 use super::timeline::Timeline;
@@ -156,10 +155,16 @@ impl Ledger {
         &self.slots
     }
 
-    /// Returns a quantile of the response times of answered requests so far.
+    /// Returns the sums so far, by outcome.
     #[must_use]
-    pub fn response_quantile(&self, q: f64) -> Option<Duration> {
-        self.totals.get("answered")?.response.quantile(q)
+    pub fn totals(&self) -> &BTreeMap<String, Sets> {
+        &self.totals
+    }
+
+    /// Returns the slices so far.
+    #[must_use]
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
     }
 
     /// Returns the slices so far, and the sums by outcome.
@@ -335,6 +340,12 @@ impl Slot {
                 .filter(|seq| !self.seen.contains(*seq))
                 .collect(),
         )
+    }
+
+    /// Has a message arrived before an earlier one?
+    #[must_use]
+    pub fn has_gap(&self) -> bool {
+        !self.seen.beyond.is_empty()
     }
 
     /// Has everything arrived?

@@ -66,6 +66,8 @@ impl Lookout {
             incarnation: of.incarnation.clone(),
             state: State::Running,
             elapsed_ns: 0,
+            due: 0,
+            sent: 0,
             answered: 0,
             failed: 0,
             waiting: 0,

@@ -18,7 +18,7 @@
 //! | `sharing` | what can be shared out |
 //! | [`agent`], `preparing`, `carrying`, [`reporter`], `lookout` | what an agent does, tells and hears |
 //! | [`handover`] | who makes the starts of an agent that was lost |
-//! | [`coordinator`], `lead`, `gathering`, [`event`], [`roster`] | what the coordinator does, and who takes part |
+//! | [`coordinator`], `lead`, `gathering`, [`event`], `looking`, [`roster`] | what the coordinator does and sees, and who takes part |
 //! | [`control`] | how a run is paused, changed in rate or stopped |
 //! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
 //!
@@ -44,6 +44,7 @@ mod key;
 mod lead;
 pub mod ledger;
 pub mod local;
+mod looking;
 mod lookout;
 pub mod message;
 mod preparing;
@@ -57,6 +58,7 @@ mod whole;
 use std::time::Duration;
 
 use self::bus::BusError;
+pub use self::finding::MOST_WALL_OFFSET;
 use self::identity::IdentityError;
 use crate::credential::PackingError;
 use crate::record::histogram::EncodingError;

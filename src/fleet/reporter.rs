@@ -122,6 +122,8 @@ impl Reporter {
     fn note(&self, progress: Progress) {
         let mut beat = self.heard().beat.lock();
         beat.elapsed_ns = u64::try_from(progress.elapsed.as_nanos()).unwrap_or(u64::MAX);
+        beat.due = progress.due;
+        beat.sent = progress.sent;
         beat.answered = progress.answered;
         beat.failed = progress.failed;
     }

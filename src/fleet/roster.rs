@@ -169,6 +169,8 @@ impl Roster {
         for (slot, place) in self.places.iter().enumerate() {
             let Some(place) = place else { continue };
             let Some(beat) = &place.beat else { continue };
+            sum.due += beat.due;
+            sum.sent += beat.sent;
             sum.answered += beat.answered;
             sum.failed += beat.failed;
             sum.waiting += beat.waiting;
@@ -207,6 +209,10 @@ pub struct Progress {
     pub lost: usize,
     /// Time since the beginning.
     pub elapsed: Duration,
+    /// Requests that were due, warm-up included.
+    pub due: u64,
+    /// Requests that were sent.
+    pub sent: u64,
     /// Requests that got a token.
     pub answered: u64,
     /// Requests that failed.
@@ -216,12 +222,12 @@ pub struct Progress {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::message::PROTOCOL;
     use super::*;
     use crate::record::KeyFacts;
 
-    fn card(name: &str) -> Card {
+    pub(in crate::fleet) fn card(name: &str) -> Card {
         Card {
             protocol: PROTOCOL,
             incarnation: name.to_owned(),
@@ -242,13 +248,15 @@ mod tests {
         }
     }
 
-    fn beat(slot: usize, name: &str) -> Beat {
+    pub(in crate::fleet) fn beat(slot: usize, name: &str) -> Beat {
         Beat {
             run: "r".into(),
             slot,
             incarnation: name.to_owned(),
             state: State::Running,
             elapsed_ns: 5,
+            due: 6,
+            sent: 5,
             answered: 3,
             failed: 1,
             waiting: 0,

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::message::Slice;
-use crate::load::observe::Sets;
+use crate::load::observe::{PassedSlice, Sets};
 use crate::record::{OpenSlice, OutcomeStages};
 
 /// Slices that are kept open; an open outcome takes 2 MB.
@@ -114,6 +114,29 @@ impl Timeline {
             && let Contents::Open(sums) = &entry.state
         {
             entry.state = Contents::Packed(sums.pack());
+        }
+    }
+
+    /// Shows the slices that begin between two moments, in order.
+    pub fn show(&self, from_ns: u64, until_ns: u64, show: &mut dyn FnMut(PassedSlice<'_>)) {
+        for ((start_ns, length_ns), entry) in self.slices.range((from_ns, 0)..(until_ns, 0)) {
+            let mut show = |sums: &OpenSums| {
+                let outcomes = &sums.outcomes;
+                show(PassedSlice::new(
+                    *start_ns,
+                    *length_ns,
+                    entry.scheduled,
+                    outcomes,
+                ));
+            };
+            match &entry.state {
+                Contents::Open(sums) => show(sums),
+                Contents::Packed(outcomes) => {
+                    let mut sums = OpenSums::default();
+                    sums.add(outcomes);
+                    show(&sums);
+                }
+            }
         }
     }
 

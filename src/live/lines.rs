@@ -26,7 +26,7 @@ pub fn text(picture: &Picture) -> String {
             picture.planned.as_secs_f64()
         ),
     ];
-    if let Some(rates) = picture.readings.rates() {
+    if let Some(rates) = picture.counted.rates {
         for (name, rate) in [
             ("offered", rates.offered_per_s),
             ("achieved", rates.achieved_per_s),
@@ -49,8 +49,8 @@ pub fn text(picture: &Picture) -> String {
         }
     }
     for (name, count) in [
-        ("in flight", picture.readings.in_flight()),
-        ("waiting", picture.readings.waiting()),
+        ("in flight", picture.counted.in_flight),
+        ("waiting", picture.counted.waiting),
     ] {
         parts.push(format!("{name} {}", Grouped(count as f64)));
     }
@@ -63,20 +63,14 @@ pub fn text(picture: &Picture) -> String {
 /// Says it in JSON.
 #[must_use]
 pub fn json(picture: &Picture) -> String {
-    let rates = picture.readings.rates();
-    let part = |quantiles: Option<&Quantiles>| {
-        quantiles.map(|quantiles| {
-            json!({
-                "count": quantiles.count,
-                "p50_ns": as_ns(quantiles.p50),
-                "p90_ns": as_ns(quantiles.p90),
-                "p99_ns": as_ns(quantiles.p99),
-                "max_ns": as_ns(quantiles.max),
-            })
-        })
-    };
+    object(picture).to_string()
+}
+
+/// Says it in an object of JSON.
+pub(super) fn object(picture: &Picture) -> Value {
+    let rates = picture.counted.rates;
     let recent = picture.recent.as_ref();
-    let line = json!({
+    json!({
         "type": "progress",
         "title": picture.title,
         "step": picture.step,
@@ -87,16 +81,27 @@ pub fn json(picture: &Picture) -> String {
         "achieved_per_s": rates.map(|rates| rates.achieved_per_s),
         "goodput_per_s": rates.map(|rates| rates.goodput_per_s),
         "failed_per_s": rates.map(|rates| rates.failed_per_s),
-        "in_flight": picture.readings.in_flight(),
-        "waiting": picture.readings.waiting(),
-        "response": part(recent.map(|recent| &recent.response)),
-        "service": part(recent.map(|recent| &recent.service)),
-        "generator_lag": part(recent.map(|recent| &recent.lag)),
-        "signing": part(recent.map(|recent| &recent.signing)),
+        "in_flight": picture.counted.in_flight,
+        "waiting": picture.counted.waiting,
+        "response": recent.map(|recent| quantiles(&recent.response)),
+        "service": recent.map(|recent| quantiles(&recent.service)),
+        "generator_lag": recent.map(|recent| quantiles(&recent.lag)),
+        "signing": recent.map(|recent| quantiles(&recent.signing)),
         "failures": picture.failures,
         "warnings": picture.warnings().iter().map(|one| &one.code).collect::<Vec<_>>(),
-    });
-    line.to_string()
+    })
+}
+
+/// Says the figures of one part of requests.
+pub(super) fn quantiles(of: &Quantiles) -> Value {
+    json!({
+        "count": of.count,
+        "p50_ns": as_ns(of.p50),
+        "p90_ns": as_ns(of.p90),
+        "p99_ns": as_ns(of.p99),
+        "p999_ns": as_ns(of.p999),
+        "max_ns": as_ns(of.max),
+    })
 }
 
 fn as_ns(duration: Option<Duration>) -> Value {

@@ -13,8 +13,11 @@
 //! | [`screen`], [`lines`] | what it looks like |
 //! | [`show`], [`terminal`] | when it is drawn, and how the terminal gets back |
 //! | [`metrics`] | what a monitoring system gets |
+//! | [`fleet`] | all of that for a load from many machines |
 //! | [`notes`] | where log lines go while a screen is up |
 
+#[cfg(feature = "fleet")]
+pub mod fleet;
 pub mod lines;
 pub mod metrics;
 pub mod model;
@@ -28,4 +31,4 @@ pub mod terminal;
 pub use self::metrics::Metrics;
 pub use self::model::{Model, Picture};
 pub use self::notes::Notes;
-pub use self::show::{Look, Show};
+pub use self::show::{Look, Pictured, Show, Subject};

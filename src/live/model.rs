@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::rates::{Rates, Readings};
+use super::rates::{Counted, Rates, Readings};
 use super::recent::{Gathering, Recent};
 use crate::load::Progress;
 use crate::load::observe::PassedSlice;
@@ -58,8 +58,8 @@ impl Phase {
 /// A second of the past.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Past {
-    /// The rates of that second.
-    pub rates: Rates,
+    /// The rates of that second, if they are known.
+    pub rates: Option<Rates>,
     /// The p99 of response times as it was known then.
     pub p99: Option<Duration>,
 }
@@ -69,6 +69,7 @@ pub struct Past {
 pub struct Model {
     /// What holds now.
     pub picture: Picture,
+    readings: Readings,
     gathering: Gathering,
 }
 
@@ -87,8 +88,8 @@ pub struct Picture {
     pub planned: Duration,
     /// The latest counts, warm-up included.
     pub progress: Option<Progress>,
-    /// Readings of the counters.
-    pub readings: Readings,
+    /// What the counters say of this moment.
+    pub counted: Counted,
     /// The latest slices that are over.
     pub recent: Option<Recent>,
     /// Failed requests of the step's measured phase, by class.
@@ -97,7 +98,9 @@ pub struct Picture {
     pub past: VecDeque<Past>,
     /// Was the run asked to stop?
     pub is_stopping: bool,
-    slices_end: Duration,
+    /// The end of the last slice that is over, from the beginning of the
+    /// measured phase.
+    pub slices_end: Duration,
     slice_length: Duration,
 }
 
@@ -107,6 +110,7 @@ impl Model {
     pub fn new(title: &str) -> Self {
         Self {
             picture: Picture::new(title),
+            readings: Readings::default(),
             gathering: Gathering::default(),
         }
     }
@@ -127,11 +131,18 @@ impl Model {
             Event::Compared => picture.prepare("backends compared"),
             Event::StepBegan { name } => {
                 self.gathering.clear();
+                self.readings = Readings::default();
                 picture.begin(name);
             }
-            Event::Step(progress) => picture.progress(*progress),
+            Event::Step(progress) => {
+                self.readings.add(*progress);
+                picture.progress(*progress, self.readings.counted());
+            }
             Event::Slice(slice) => {
                 let recent = self.gathering.add(slice);
+                for (name, count) in recent.iter().flat_map(|recent| &recent.failed) {
+                    *picture.failures.entry(name.clone()).or_default() += count;
+                }
                 picture.slice(slice, recent);
             }
             Event::Cache(_) => {}
@@ -141,7 +152,8 @@ impl Model {
 }
 
 impl Picture {
-    fn new(title: &str) -> Self {
+    /// Begins with a run that has not begun.
+    pub(super) fn new(title: &str) -> Self {
         Self {
             title: title.to_owned(),
             step: String::new(),
@@ -149,7 +161,7 @@ impl Picture {
             elapsed: Duration::ZERO,
             planned: Duration::ZERO,
             progress: None,
-            readings: Readings::default(),
+            counted: Counted::default(),
             recent: None,
             failures: BTreeMap::new(),
             past: VecDeque::new(),
@@ -159,18 +171,20 @@ impl Picture {
         }
     }
 
-    fn prepare(&mut self, what: &str) {
+    /// Notes what is done before the load.
+    pub(super) fn prepare(&mut self, what: &str) {
         self.phase = Phase::Preparing(what.to_owned());
         self.elapsed = Duration::ZERO;
         self.planned = Duration::ZERO;
     }
 
-    fn begin(&mut self, name: &str) {
+    /// Forgets the step before.
+    pub(super) fn begin(&mut self, name: &str) {
         name.clone_into(&mut self.step);
         self.phase = Phase::WarmUp;
         self.elapsed = Duration::ZERO;
         self.progress = None;
-        self.readings = Readings::default();
+        self.counted = Counted::default();
         self.recent = None;
         self.failures.clear();
         self.past.clear();
@@ -178,9 +192,9 @@ impl Picture {
         self.slice_length = Duration::ZERO;
     }
 
-    fn progress(&mut self, progress: Progress) {
-        let second = progress.elapsed.as_secs();
-        let is_another = second > self.elapsed.as_secs();
+    /// Notes how far the step has come.
+    pub(super) fn progress(&mut self, progress: Progress, counted: Counted) {
+        let seconds = self.elapsed.as_secs()..progress.elapsed.as_secs();
         self.elapsed = progress.elapsed;
         self.planned = progress.planned;
         self.phase = match progress.elapsed {
@@ -189,25 +203,32 @@ impl Picture {
             _ => Phase::WarmUp,
         };
         self.progress = Some(progress);
-        self.readings.add(progress);
-        if is_another && let Some(rates) = self.readings.rates() {
+        self.counted = counted;
+        if counted.rates.is_none() {
+            return;
+        }
+        let first = seconds.end.saturating_sub(PAST as u64);
+        for second in seconds.start.max(first)..seconds.end {
             let p99 = self.recent.as_ref().and_then(|recent| recent.response.p99);
-            self.past.push_back(Past { rates, p99 });
+            // Of seconds that nobody told of the last alone is known.
+            let is_known = second + 1 == seconds.end;
+            self.past.push_back(Past {
+                rates: counted.rates.filter(|_| is_known),
+                p99: p99.filter(|_| is_known),
+            });
             while self.past.len() > PAST {
                 self.past.pop_front();
             }
         }
     }
 
-    fn slice(&mut self, slice: &PassedSlice<'_>, recent: Option<Recent>) {
+    /// Notes a slice that is over, and what the last of them came to.
+    pub(super) fn slice(&mut self, slice: &PassedSlice<'_>, recent: Option<Recent>) {
         let end = Duration::from_nanos(slice.start_ns + slice.length_ns);
         self.slices_end = self.slices_end.max(end);
         self.slice_length = Duration::from_nanos(slice.length_ns);
-        if let Some(recent) = recent {
-            for (name, count) in &recent.failed {
-                *self.failures.entry(name.clone()).or_default() += count;
-            }
-            self.recent = Some(recent);
+        if recent.is_some() {
+            self.recent = recent;
         }
     }
 
@@ -244,7 +265,7 @@ impl Picture {
 
     /// Does more wait than is in flight?
     fn behind(&self) -> Option<Warning> {
-        let (waiting, in_flight) = (self.readings.waiting(), self.readings.in_flight());
+        let (waiting, in_flight) = (self.counted.waiting, self.counted.in_flight);
         (waiting > 1 && waiting > in_flight).then(|| {
             Warning::new(
                 "backlog",
@@ -381,7 +402,7 @@ mod tests {
     #[test]
     fn the_picture_is_that_of_the_last_second() {
         let model = model();
-        let rates = model.picture.readings.rates().unwrap();
+        let rates = model.picture.counted.rates.unwrap();
         assert!((rates.offered_per_s - 2_000.0).abs() < 1.0, "{rates:?}");
         assert!((rates.failed_per_s - 10.0).abs() < 1.0, "{rates:?}");
         let recent = model.picture.recent.as_ref().unwrap();

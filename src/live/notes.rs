@@ -31,6 +31,12 @@ impl Notes {
         self.0.lock().is_held = true;
     }
 
+    /// Writes a line now, or keeps it.
+    pub fn say(&self, line: &str) {
+        // There is nobody left to tell if standard error is gone.
+        let _ = self.write(format!("{line}\n").as_bytes());
+    }
+
     /// Returns the latest lines that are kept, the newest last.
     #[must_use]
     pub fn latest(&self, most: usize) -> Vec<String> {

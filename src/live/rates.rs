@@ -29,14 +29,26 @@ pub struct Rates {
     pub failed_per_s: f64,
 }
 
+/// What counters that are read often say of this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counted {
+    /// Rates over the last second, if there was one.
+    pub rates: Option<Rates>,
+    /// Requests that were sent and have not ended.
+    pub in_flight: u64,
+    /// Requests that are due and not sent.
+    pub waiting: u64,
+}
+
 /// The latest readings of the counters.
 #[derive(Clone, Debug, Default)]
 pub struct Readings(VecDeque<Progress>);
 
 impl Readings {
-    /// Adds a reading. One that counts less than the one before begins anew:
-    /// another step has begun.
-    pub fn add(&mut self, progress: Progress) {
+    /// Adds a reading, and says whether it is of another moment than the last.
+    /// One that counts less than the one before begins anew: another step has
+    /// begun.
+    pub fn add(&mut self, progress: Progress) -> bool {
         let has_begun_anew = self
             .0
             .back()
@@ -44,9 +56,22 @@ impl Readings {
         if has_begun_anew {
             self.0.clear();
         }
+        // The same moment, read again, says no more.
+        let repeated = self.0.pop_back_if(|last| last.elapsed == progress.elapsed);
         self.0.push_back(progress);
         while self.0.len() > 2 && progress.elapsed.saturating_sub(self.0[1].elapsed) >= OVER {
             self.0.pop_front();
+        }
+        repeated.is_none()
+    }
+
+    /// Returns what they say of this moment.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        Counted {
+            rates: self.rates(),
+            in_flight: self.in_flight(),
+            waiting: self.waiting(),
         }
     }
 

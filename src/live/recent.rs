@@ -17,7 +17,7 @@ const COVERS: Duration = Duration::from_secs(1);
 /// How many requests must lie beyond a quantile for it to be shown.
 const LEAST_BEYOND: f64 = 10.0;
 
-/// Four figures of one part of the time of requests.
+/// Figures of one part of the time of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quantiles {
     /// How many requests they are of.
@@ -28,6 +28,8 @@ pub struct Quantiles {
     pub p90: Option<Duration>,
     /// 99 of a hundred are not above; none where fewer than ten are beyond.
     pub p99: Option<Duration>,
+    /// 999 of a thousand are not above; none where fewer than ten are beyond.
+    pub p999: Option<Duration>,
     /// The longest.
     pub max: Option<Duration>,
 }
@@ -46,6 +48,7 @@ impl Quantiles {
             p50: quantile(0.5),
             p90: quantile(0.9),
             p99: quantile(0.99),
+            p999: quantile(0.999),
             max: histogram.max(),
         }
     }

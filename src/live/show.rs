@@ -1,6 +1,6 @@
-//! When is the picture of a run drawn, and who may look at it meanwhile?
+//! When is a picture drawn, and who may look at it meanwhile?
 //!
-//! The thread that watches a run tells events, which change the picture within
+//! The thread that watches a run tells events, which change a model within
 //! a lock that is held for microseconds. Another thread draws it: a screen
 //! four times a second, or a line once a second. Threads that send know
 //! nothing of either.
@@ -19,7 +19,6 @@ use super::model::Picture;
 use super::screen::{Palette, draw};
 use super::terminal::{Input, Screen};
 use super::{Model, Notes, lines};
-use crate::scenario::Event;
 
 /// How often a screen is drawn. Rates are those of a second; four times as
 /// often is what the eye follows.
@@ -45,9 +44,53 @@ pub enum Look {
     Json,
 }
 
-/// A run that is shown while it goes on.
+/// Something that goes on and can be shown.
+pub trait Subject: Send + 'static {
+    /// What is shown of it.
+    type Picture: Pictured;
+
+    /// Returns what holds at this moment.
+    fn picture(&self, now: Instant, is_stopping: bool) -> Self::Picture;
+}
+
+/// What can be drawn, or said in a line.
+pub trait Pictured {
+    /// Draws it; `notes` are the latest log lines, the newest last.
+    fn draw(&self, frame: &mut Frame<'_>, notes: &[String], palette: Palette);
+
+    /// Says it in a line of text, if there is something to say.
+    fn text(&self) -> Option<String>;
+
+    /// Says it in a line of JSON, if there is something to say.
+    fn json(&self) -> Option<String>;
+}
+
+impl Subject for Model {
+    type Picture = Picture;
+
+    fn picture(&self, _: Instant, is_stopping: bool) -> Picture {
+        let mut picture = self.picture.clone();
+        picture.is_stopping = is_stopping;
+        picture
+    }
+}
+
+impl Pictured for Picture {
+    fn draw(&self, frame: &mut Frame<'_>, notes: &[String], palette: Palette) {
+        draw(frame, self, notes, palette);
+    }
+
+    fn text(&self) -> Option<String> {
+        Some(lines::text(self))
+    }
+
+    fn json(&self) -> Option<String> {
+        Some(lines::json(self))
+    }
+}
+
+/// Something that is shown while it goes on.
 pub struct Show {
-    model: Arc<Mutex<Model>>,
     notes: Notes,
     is_screen: bool,
     /// Dropped to end the thread.
@@ -56,18 +99,19 @@ pub struct Show {
 }
 
 impl Show {
-    /// Begins to show what `title` names. Keys that ask for the end set `stop`.
+    /// Begins to show what `model` holds. Keys that ask for the end set `stop`;
+    /// `press` hears of others.
     ///
     /// # Errors
     ///
     /// The system gives no thread.
-    pub fn start(
-        title: &str,
+    pub fn start<S: Subject>(
+        model: &Arc<Mutex<S>>,
         look: Look,
         notes: &Notes,
         stop: &Arc<AtomicBool>,
+        press: impl Fn(char) + Send + 'static,
     ) -> io::Result<Self> {
-        let model = Arc::new(Mutex::new(Model::new(title)));
         let (end, ended) = mpsc::channel();
         // A terminal that refuses gets lines.
         let screen = (look == Look::Screen && Screen::is_possible())
@@ -78,28 +122,22 @@ impl Show {
             notes.hold();
         }
         let shown = Shown {
-            model: Arc::clone(&model),
+            model: Arc::clone(model),
             notes: notes.clone(),
             stop: Arc::clone(stop),
         };
         let thread = thread::Builder::new()
             .name("show".into())
             .spawn(move || match screen {
-                Some(screen) => shown.on(screen, &ended),
+                Some(screen) => shown.on(screen, &press, &ended),
                 None => shown.in_lines(look, &ended),
             })?;
         Ok(Self {
-            model,
             notes: notes.clone(),
             is_screen,
             end: Some(end),
             thread: Some(thread),
         })
-    }
-
-    /// Takes an event in.
-    pub fn hear(&self, event: &Event<'_>) {
-        self.model.lock().hear(event);
     }
 
     /// Is there a screen, which lines of others would tear?
@@ -124,21 +162,20 @@ impl Drop for Show {
 }
 
 /// What the drawing thread has.
-struct Shown {
-    model: Arc<Mutex<Model>>,
+struct Shown<S> {
+    model: Arc<Mutex<S>>,
     notes: Notes,
     stop: Arc<AtomicBool>,
 }
 
-impl Shown {
+impl<S: Subject> Shown<S> {
     /// Copies the picture, so that no slow terminal holds the lock.
-    fn picture(&self) -> Picture {
-        let mut picture = self.model.lock().picture.clone();
-        picture.is_stopping = self.stop.load(Ordering::Relaxed);
-        picture
+    fn picture(&self) -> S::Picture {
+        let is_stopping = self.stop.load(Ordering::Relaxed);
+        self.model.lock().picture(Instant::now(), is_stopping)
     }
 
-    fn on(&self, mut screen: Screen, ended: &mpsc::Receiver<()>) {
+    fn on(&self, mut screen: Screen, press: &impl Fn(char), ended: &mpsc::Receiver<()>) {
         let palette = Palette::of_environment();
         let mut drawn: Option<Instant> = None;
         while !matches!(ended.try_recv(), Err(mpsc::TryRecvError::Disconnected)) {
@@ -146,7 +183,7 @@ impl Shown {
                 drawn = Some(Instant::now());
                 let notes = self.notes.latest(NOTES);
                 let picture = self.picture();
-                let drawing = |frame: &mut Frame<'_>| draw(frame, &picture, &notes, palette);
+                let drawing = |frame: &mut Frame<'_>| picture.draw(frame, &notes, palette);
                 if screen.draw(drawing).is_err() {
                     return;
                 }
@@ -160,6 +197,10 @@ impl Shown {
                     if screen.clear().is_err() {
                         return;
                     }
+                    drawn = None;
+                }
+                Ok(Some(Input::Key(key))) => {
+                    press(key);
                     drawn = None;
                 }
                 Ok(None) => {}
@@ -179,11 +220,13 @@ impl Shown {
             next += LINE;
             let picture = self.picture();
             let line = match look {
-                Look::Json => lines::json(&picture),
-                Look::Text | Look::Screen => lines::text(&picture),
+                Look::Json => picture.json(),
+                Look::Text | Look::Screen => picture.text(),
             };
-            // Whoever reads it may be gone; the run goes on.
-            let _ = writeln!(stderr(), "{line}");
+            if let Some(line) = line {
+                // Whoever reads it may be gone; the run goes on.
+                let _ = writeln!(stderr(), "{line}");
+            }
         }
     }
 }

@@ -36,6 +36,8 @@ pub enum Input {
     Stop,
     /// Changed the size of the terminal, or came back to it.
     Redraw,
+    /// Pressed another key.
+    Key(char),
 }
 
 impl Screen {
@@ -101,6 +103,7 @@ impl Screen {
                     KeyCode::Char('c') if with_control => Some(Input::Stop),
                     KeyCode::Char('q') if !with_control => Some(Input::Stop),
                     KeyCode::Char('l') if with_control => Some(Input::Redraw),
+                    KeyCode::Char(key) if !with_control => Some(Input::Key(key)),
                     _ => None,
                 }
             }

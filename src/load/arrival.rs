@@ -243,6 +243,19 @@ impl Arrival {
         }
     }
 
+    /// Returns how many starts lie between two moments: on average where they
+    /// are drawn, exactly where they were recorded.
+    #[must_use]
+    pub fn starts_between(&self, from: Duration, to: Duration) -> f64 {
+        match self {
+            Self::Drawn { rate, .. } => rate.starts_between(from, to),
+            Self::Trace(times) => {
+                let before = |at: Duration| times.partition_point(|time| *time < as_ns(at)) as f64;
+                before(to) - before(from)
+            }
+        }
+    }
+
     /// Iterates over the starts of thread `own` of `threads`, on a machine that
     /// works alone.
     #[must_use]

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -88,6 +89,16 @@ struct Stretch {
     factor_ppm: u64,
 }
 
+impl Stretch {
+    /// Returns how much of the schedule has passed by a moment of the stretch.
+    fn passed_ns(self, at_ns: u64) -> u64 {
+        let inside = u128::from(at_ns.saturating_sub(self.from_ns));
+        let passed = inside * u128::from(self.factor_ppm) / u128::from(ONE);
+        self.planned_ns
+            .saturating_add(u64::try_from(passed).unwrap_or(NEVER))
+    }
+}
+
 impl Warp {
     /// Makes a view of a pace; without one the schedule passes as planned.
     #[must_use]
@@ -133,6 +144,18 @@ impl Warp {
         }
     }
 
+    /// Returns how much of the schedule has passed so long after the beginning:
+    /// the inverse of [`Self::due_ns`], rounded down.
+    pub fn passed(&mut self, after: Duration) -> Duration {
+        self.learn();
+        let at_ns = u64::try_from(after.as_nanos()).unwrap_or(NEVER);
+        let next = self
+            .stretches
+            .partition_point(|stretch| stretch.from_ns <= at_ns);
+        let stretch = self.stretches[next.saturating_sub(1)];
+        Duration::from_nanos(stretch.passed_ns(at_ns))
+    }
+
     /// Returns the earliest time of the schedule as planned that is due
     /// `from_ns` after the beginning or later, by the changes known so far.
     /// Changes from `from_ns` on move no start over this border.
@@ -156,11 +179,9 @@ impl Warp {
         for change in &changes[self.known..] {
             let last = self.stretches[self.stretches.len() - 1];
             let from_ns = change.from_ns.max(last.from_ns);
-            let passed = u128::from(from_ns - last.from_ns) * u128::from(last.factor_ppm);
-            let passed = u64::try_from(passed / u128::from(ONE)).unwrap_or(NEVER);
             self.stretches.push(Stretch {
                 from_ns,
-                planned_ns: last.planned_ns.saturating_add(passed),
+                planned_ns: last.passed_ns(from_ns),
                 factor_ppm: change.factor_ppm,
             });
         }

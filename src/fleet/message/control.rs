@@ -211,7 +211,11 @@ pub struct Beat {
     pub state: State,
     /// Time since the beginning of the schedule, in nanoseconds.
     pub elapsed_ns: u64,
-    /// Requests that got a token so far, warm-up included.
+    /// Requests that were due so far, warm-up included.
+    pub due: u64,
+    /// Requests that were sent so far.
+    pub sent: u64,
+    /// Requests that got a token so far.
     pub answered: u64,
     /// Requests that failed so far.
     pub failed: u64,

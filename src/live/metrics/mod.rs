@@ -7,6 +7,8 @@
 
 mod broker;
 mod exposition;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod instrument;
 #[cfg(feature = "otlp")]
 pub mod otlp;
@@ -15,6 +17,8 @@ mod scrape;
 mod totals;
 
 use std::sync::Arc;
+#[cfg(feature = "fleet")]
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -26,19 +30,43 @@ pub use self::totals::Totals;
 use crate::scenario::Event;
 
 /// The counts of a run, which its watching thread feeds and any thread reads.
-#[derive(Clone, Debug, Default)]
-pub struct Metrics(Arc<Mutex<Totals>>);
+#[derive(Clone, Default)]
+pub struct Metrics(Arc<Mutex<Counts>>);
+
+#[derive(Default)]
+struct Counts {
+    totals: Totals,
+    #[cfg(feature = "fleet")]
+    fleet: Option<fleet::FleetCounts>,
+}
 
 impl Metrics {
     /// Takes an event in.
     pub fn hear(&self, event: &Event<'_>) {
-        self.0.lock().hear(event);
+        self.0.lock().totals.hear(event);
+    }
+
+    /// Takes an event of a fleet in that is heard `now`.
+    #[cfg(feature = "fleet")]
+    pub fn hear_fleet(&self, event: &crate::fleet::event::Event<'_>, now: Instant) {
+        let counts = &mut *self.0.lock();
+        let fleet = counts.fleet.get_or_insert_default();
+        fleet.hear(event, now, &mut counts.totals);
     }
 
     /// Returns all instruments with what they hold now.
     #[must_use]
     pub fn instruments(&self) -> Vec<Instrument> {
-        let mut all = self.0.lock().instruments();
+        let mut all = {
+            let counts = self.0.lock();
+            let all = counts.totals.instruments();
+            #[cfg(feature = "fleet")]
+            let all = match &counts.fleet {
+                Some(fleet) => all.into_iter().chain(fleet.instruments()).collect(),
+                None => all,
+            };
+            all
+        };
         all.extend(process::instruments());
         all
     }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::instrument::{Instrument, Value};
-use crate::load::observe::PassedSlice;
+use crate::load::observe::{PassedSlice, Sets};
 use crate::record::{Buckets, Outcome};
 use crate::scenario::Event;
 use crate::token;
@@ -22,8 +22,8 @@ pub struct Totals {
     failed: Spans,
     lag: Buckets,
     signing: Buckets,
-    in_flight: u64,
-    waiting: u64,
+    pub(super) in_flight: u64,
+    pub(super) waiting: u64,
     /// Of the steps that are over, and of the one that goes on.
     cache: [BTreeMap<&'static str, u64>; 2],
 }
@@ -61,30 +61,48 @@ impl Totals {
     fn slice(&mut self, slice: &PassedSlice<'_>) {
         self.offered += slice.scheduled;
         for (name, sets) in slice.outcomes() {
-            let count = sets.response.count();
-            match self.requests.get_mut(name) {
-                Some(sum) => *sum += count,
-                None => {
-                    self.requests.insert(name.to_owned(), count);
-                }
-            }
-            let spans = if Outcome::is_name_of_token(name) {
-                &mut self.answered
-            } else {
-                &mut self.failed
-            };
-            spans.response.add(&sets.response);
-            spans.service.add(&sets.service);
-            self.lag.add(&sets.generator_lag);
-            self.signing.add(&sets.signing);
-            // A load that keeps tokens tells so by its outcomes.
-            let event = match name {
-                "cached" => "hit",
-                "joined" => "wait",
-                _ => continue,
-            };
-            *self.cache[0].entry(event).or_default() += count;
+            self.add(name, sets);
         }
+    }
+
+    /// Takes the sums over all slices in place of what was counted.
+    #[cfg(feature = "fleet")]
+    pub(super) fn replace(&mut self, offered: u64, outcomes: &BTreeMap<String, Sets>) {
+        *self = Self {
+            offered,
+            in_flight: self.in_flight,
+            waiting: self.waiting,
+            ..Self::default()
+        };
+        for (name, sets) in outcomes {
+            self.add(name, sets);
+        }
+    }
+
+    fn add(&mut self, name: &str, sets: &Sets) {
+        let count = sets.response.count();
+        match self.requests.get_mut(name) {
+            Some(sum) => *sum += count,
+            None => {
+                self.requests.insert(name.to_owned(), count);
+            }
+        }
+        let spans = if Outcome::is_name_of_token(name) {
+            &mut self.answered
+        } else {
+            &mut self.failed
+        };
+        spans.response.add(&sets.response);
+        spans.service.add(&sets.service);
+        self.lag.add(&sets.generator_lag);
+        self.signing.add(&sets.signing);
+        // A load that keeps tokens tells so by its outcomes.
+        let event = match name {
+            "cached" => "hit",
+            "joined" => "wait",
+            _ => return,
+        };
+        *self.cache[0].entry(event).or_default() += count;
     }
 
     /// Returns the instruments.
@@ -173,7 +191,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::load::observe::Sets;
 
     fn value(totals: &Totals, name: &str, label: &str) -> Value {
         let all = totals.instruments();

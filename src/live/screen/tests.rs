@@ -2,6 +2,7 @@
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::style::Color;
 
 use super::*;
 use crate::live::Model;
@@ -87,6 +88,6 @@ fn what_has_not_happened_yet_is_a_dash_and_no_zero() {
     model.hear(&Event::Calibrating);
     let screen = drawn(80, 24, &model, &[]).join("\n");
     assert!(screen.contains("calibrating this machine"), "{screen}");
-    assert!(screen.contains("offered            –"), "{screen}");
+    assert!(screen.contains("offered/s          –"), "{screen}");
     assert!(screen.contains("no slice is over yet"), "{screen}");
 }

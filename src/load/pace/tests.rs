@@ -164,3 +164,20 @@ fn without_changes_nothing_is_moved() {
     }
     assert_eq!(warp(vec![change(5, 0)]).due_ns(6), NEVER);
 }
+
+#[test]
+fn what_has_passed_of_the_schedule_is_the_inverse_of_when_it_is_due() {
+    let mut warp = warp(vec![
+        change(2 * SECOND, 500_000),
+        change(4 * SECOND, 0),
+        change(5 * SECOND, 2_000_000),
+    ]);
+    for (at, passed) in [(0, 0), (2, 2), (4, 3), (5, 3), (6, 5), (7, 7)] {
+        let after = Duration::from_secs(at);
+        assert_eq!(warp.passed(after), Duration::from_secs(passed), "{at}");
+    }
+    for planned_ns in [1, SECOND, 5 * SECOND / 2, 4 * SECOND] {
+        let due = Duration::from_nanos(warp.due_ns(planned_ns));
+        assert_eq!(warp.passed(due), Duration::from_nanos(planned_ns));
+    }
+}

@@ -13,6 +13,7 @@ mod keys;
 mod merging;
 mod networks;
 mod operators;
+mod screens;
 mod sealed;
 mod servers;
 mod steering;

@@ -5,7 +5,7 @@ mod lines;
 mod otlp;
 mod prometheus;
 mod scraped;
-mod terminal;
+pub(crate) mod terminal;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -86,7 +86,7 @@ fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Waits for the one record in a folder of results.
-fn record_in(results: &Path) -> RunDocument {
+pub(crate) fn record_in(results: &Path) -> RunDocument {
     wait_for("record", || {
         let mut runs = std::fs::read_dir(results).ok()?;
         let run = runs.find_map(|entry| {
@@ -99,7 +99,7 @@ fn record_in(results: &Path) -> RunDocument {
 }
 
 /// Returns the figure of a series, which is named with its labels.
-fn figure(exposition: &str, series: &str) -> Option<f64> {
+pub(crate) fn figure(exposition: &str, series: &str) -> Option<f64> {
     exposition
         .lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())

@@ -17,16 +17,16 @@ const GONE: &str = "\x1b[?1049l";
 const CURSOR: &str = "\x1b[?25h";
 
 /// A program on a terminal of its own, 80 by 24.
-struct OnTerminal {
+pub(crate) struct OnTerminal {
     child: Child,
-    keys: ChildStdin,
+    pub(crate) keys: ChildStdin,
     output: ChildStdout,
     shown: String,
 }
 
 impl OnTerminal {
     /// Starts `command`, or says why the test is skipped.
-    fn start(command: &str) -> Option<Self> {
+    pub(crate) fn start(command: &str) -> Option<Self> {
         let wrapped = format!("stty rows 24 cols 80; {command}; echo \"ended with $?\"; stty -a");
         let child = Command::new("script")
             .args(["-qfec", &wrapped, "/dev/null"])
@@ -52,17 +52,40 @@ impl OnTerminal {
     /// Reads until `text` was shown.
     fn until(&mut self, text: &str) {
         let begun = std::time::Instant::now();
-        let mut some = [0; 4096];
         while !self.shown.contains(text) {
-            let count = self.output.read(&mut some).unwrap();
-            assert!(count > 0, "no {text:?} in {:?}", self.shown);
             assert!(begun.elapsed() < PATIENCE, "no {text:?}");
-            self.shown += &String::from_utf8_lossy(&some[..count]);
+            self.read_on(text);
         }
     }
 
+    /// Has the screen drawn anew until `text` is on it: what has not changed
+    /// is not drawn again by itself.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn until_drawn(&mut self, text: &str) {
+        let begun = std::time::Instant::now();
+        let from = self.shown.len();
+        while !self.shown[from..].contains(text) {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "no {text:?} in {:?}",
+                self.shown
+            );
+            self.keys.write_all(b"\x0c").unwrap();
+            self.read_on(text);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// Reads some more of what is shown.
+    fn read_on(&mut self, awaited: &str) {
+        let mut some = [0; 4096];
+        let count = self.output.read(&mut some).unwrap();
+        assert!(count > 0, "no {awaited:?} in {:?}", self.shown);
+        self.shown += &String::from_utf8_lossy(&some[..count]);
+    }
+
     /// Reads to the end, and checks that the terminal is as it was before.
-    fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         self.output.read_to_string(&mut self.shown).unwrap();
         self.child.wait().unwrap();
         let shown = self.shown;
