@@ -156,7 +156,7 @@ fn a_run_in_which_nothing_was_ever_due_is_no_measurement_and_says_so() {
     let scenario = stage.scenario(100, "2s");
     let mut agents = stage.agents(1);
     let mut coordinator = stage.coordinator(&scenario, 1, &[]);
-    coordinator.wait_to_say("1 of 1 agents send");
+    coordinator.wait_to_say("begins in");
     // Told before the beginning, it holds from there on.
     assert_eq!(steer(&stage, &["pause"]).end(), 0);
     let (document, code) = stage.outcome(&mut coordinator);
