@@ -30,9 +30,9 @@ fn parts_of(agents: &[AgentRecord], lost: usize) -> Vec<&AgentRecord> {
 #[test]
 fn what_lost_agents_leave_is_made_by_those_that_are_left() {
     let Some(stage) = Stage::new() else { return };
-    let scenario = scenario(&stage, "{ per_s = 240.0, arrival = \"even\" }", "12s");
+    let scenario = scenario(&stage, "{ per_s = 240.0, arrival = \"even\" }", "14s");
     let mut agents = stage.agents(3);
-    let mut coordinator = stage.coordinator(&scenario, 3, &["--lost-after", "1s"]);
+    let mut coordinator = stage.coordinator(&scenario, 3, &["--lost-after", "2s"]);
     coordinator.wait_to_say("3 of 3 agents send");
     agents[1].kill();
     coordinator.wait_to_say("what agent 1 would start");
@@ -65,11 +65,11 @@ fn what_lost_agents_leave_is_made_by_those_that_are_left() {
         .map(|part| part.planned)
         .sum();
     assert_eq!(fleet.coverage.reassigned, reassigned);
-    assert_eq!(fleet.coverage.planned, 12 * 240);
+    assert_eq!(fleet.coverage.planned, 14 * 240);
     // From the last handover on nothing is missing.
     let given_away = fleet.agents.iter().filter_map(|agent| agent.given_away_ns);
     let last = given_away.max().unwrap();
-    assert!(last < 12_000_000_000);
+    assert!(last < 14_000_000_000);
     for slice in &open_of(&document).slices {
         if slice.start_ns >= last {
             assert_eq!(slice.scheduled, 120, "{slice:?}");
@@ -86,9 +86,9 @@ fn what_lost_agents_leave_is_made_by_those_that_are_left() {
 #[test]
 fn an_agent_that_comes_back_after_it_was_replaced_stops_and_its_surplus_is_named() {
     let Some(stage) = Stage::new() else { return };
-    let scenario = scenario(&stage, "{ per_s = 100.0, arrival = \"even\" }", "9s");
+    let scenario = scenario(&stage, "{ per_s = 100.0, arrival = \"even\" }", "10s");
     let mut agents = stage.agents(2);
-    let mut coordinator = stage.coordinator(&scenario, 2, &["--lost-after", "1s"]);
+    let mut coordinator = stage.coordinator(&scenario, 2, &["--lost-after", "2s"]);
     coordinator.wait_to_say("2 of 2 agents send");
     thread::sleep(Duration::from_millis(700));
     agents[0].signal(Signal::STOP);
@@ -104,11 +104,11 @@ fn an_agent_that_comes_back_after_it_was_replaced_stops_and_its_surplus_is_named
     // What was due while it stood still it made late, and told.
     assert_eq!(replaced.covered, replaced.planned);
     assert_eq!(fleet.coverage.lost, 0);
-    assert_eq!(fleet.coverage.planned, 900);
+    assert_eq!(fleet.coverage.planned, 1_000);
     // What was due after that, both have made.
     assert!(replaced.surplus > 0);
     assert_eq!(fleet.coverage.surplus, replaced.surplus);
-    assert_eq!(open_of(&document).accounts.scheduled, 900);
+    assert_eq!(open_of(&document).accounts.scheduled, 1_000);
     for code in ["fleet-reassigned", "fleet-surplus"] {
         assert!(has_finding(&document, code));
     }
@@ -120,9 +120,9 @@ fn an_agent_that_comes_back_after_it_was_replaced_stops_and_its_surplus_is_named
 #[test]
 fn an_agent_that_its_machine_stops_is_replaced_and_another_coordinator_knows() {
     let Some(stage) = Stage::new() else { return };
-    let scenario = scenario(&stage, "{ per_s = 200.0 }", "12s");
+    let scenario = scenario(&stage, "{ per_s = 200.0 }", "13s");
     let agents = stage.agents(3);
-    let mut coordinator = stage.coordinator(&scenario, 3, &["--lost-after", "1s"]);
+    let mut coordinator = stage.coordinator(&scenario, 3, &["--lost-after", "2s"]);
     coordinator.wait_to_say("3 of 3 agents send");
     agents[2].signal(Signal::TERM);
     coordinator.wait_to_say("what agent 2 would start");
@@ -131,7 +131,7 @@ fn an_agent_that_its_machine_stops_is_replaced_and_another_coordinator_knows() {
     let mut command = program();
     command
         .args(["fleet", "resume", "--nats", &stage.url()])
-        .args(["--json", "--lost-after", "2s", "--results"])
+        .args(["--json", "--lost-after", "3s", "--results"])
         .arg(stage.path().join("resumed"));
     let mut resumed = Process::start(&mut command, stage.path(), "resumed");
     resumed.end();

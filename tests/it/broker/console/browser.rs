@@ -156,7 +156,9 @@ impl Browser {
         loop {
             let files = std::fs::read_dir(self.downloads.path()).unwrap();
             let mut paths = files.map(|file| file.unwrap().path());
-            let found = paths.find(|path| path.to_str().unwrap().ends_with(end));
+            // The name is taken by an empty file, which the whole one replaces.
+            let is_whole = |path: &PathBuf| path.metadata().is_ok_and(|of| of.len() > 0);
+            let found = paths.find(|path| path.to_str().unwrap().ends_with(end) && is_whole(path));
             if let Some(found) = found {
                 return found;
             }
