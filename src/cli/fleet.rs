@@ -308,8 +308,9 @@ fn local(flags: &LocalFlags, log: LogFlags) -> Result<Exit, Failure> {
         (flags.leading.json, log),
     );
     drop(agents);
+    let exit = exit?;
     looker.linger(&stop);
-    exit
+    Ok(exit)
 }
 
 /// Puts together what a run came to, with its own name.

@@ -121,9 +121,12 @@ impl Watching<'_> {
                     self.ledger.take(&frame.payload);
                     continue;
                 }
-                Some(_) = hints.next() => {
-                    // Somebody has changed something, most likely.
-                    self.heed(&mut seen, tell).await;
+                Some(hint) = hints.next() => {
+                    let hint = of_json::<Hint>(&hint.payload);
+                    if hint.is_ok_and(|hint| hint.control.is_some()) {
+                        // What is laid down is what counts.
+                        self.heed(&mut seen, tell).await;
+                    }
                     continue;
                 }
                 _ = ticks.tick() => {}
@@ -148,8 +151,9 @@ impl Watching<'_> {
                 self.glance(&seen, tell);
             }
             if seen.renewed.elapsed() >= SECOND {
-                seen.renewed = Instant::now();
                 self.lead_on(&mut seen, tell).await?;
+                // A server that hardly answers leaves time for what agents say.
+                seen.renewed = Instant::now();
             }
             let mut all = 0..self.roster.places().len();
             if all.all(|slot| seen.ended.contains(&slot) || self.roster.is_lost(slot)) {

@@ -14,7 +14,7 @@ use ratatui::widgets::Paragraph;
 pub use self::parts::Palette;
 use self::parts::{
     CHARTS_ROWS, LEAST_CHARTS_ROWS, WIDE, charts_of, dim, draw_charts, draw_figures, draw_gauge,
-    draw_head, failures, latency_lines, notes_lines, rates_lines, rows, warnings,
+    draw_head, failures, fitted, latency_lines, notes_lines, rates_lines, rows, warnings,
 };
 use super::model::Picture;
 use super::recent::Recent;
@@ -66,7 +66,7 @@ pub fn draw(frame: &mut Frame<'_>, picture: &Picture, notes: &[String], palette:
     let latencies = latency_lines(&latencies, caption);
     draw_figures(frame, figures_area, rates, latencies, beside);
     draw_charts(frame, charts, &charts_of(picture), picture, palette);
-    frame.render_widget(Paragraph::new(lists), lists_area);
+    frame.render_widget(Paragraph::new(fitted(lists, area.width)), lists_area);
     let is_cut = usize::from(lists_rows) < all_rows;
     draw_foot(frame, foot, picture, is_cut.then_some(&remarks));
 }

@@ -258,6 +258,10 @@ pub fn in_words<'a>(rows: impl Iterator<Item = &'a AgentRow> + Clone) -> String 
     let states = census(rows)
         .into_iter()
         .map(|(state, count)| format!("{count} {}", state.word()));
-    let parts = (parts > 0).then(|| format!("{parts} parts of lost shares"));
+    let parts = match parts {
+        0 => None,
+        1 => Some("1 part of a lost share".to_owned()),
+        parts => Some(format!("{parts} parts of lost shares")),
+    };
     states.chain(parts).collect::<Vec<_>>().join(", ")
 }

@@ -114,6 +114,8 @@ impl FleetModel {
             }
             Event::Begins { within, schedule } => {
                 self.picture.run.prepare("beginning");
+                // A fleet's load has one step, of the open model.
+                "open".clone_into(&mut self.picture.run.step);
                 self.offer = Some(Offer::of(schedule));
                 self.begins = Some(now + *within);
             }

@@ -14,9 +14,9 @@ use super::model::FleetPicture;
 use super::table::{draw_table, rows_wanted};
 use crate::live::screen::Palette;
 use crate::live::screen::parts::{
-    CHARTS_ROWS, Chart, LEAST_CHARTS_ROWS, STOPPING, WIDE, charts_of, codes, dim, draw_charts,
-    draw_figures, draw_gauge, draw_head, failures, latency_lines, notes_lines, rates_lines, rows,
-    warnings,
+    CHARTS_ROWS, Chart, LEAST_CHARTS_ROWS, STOPPING, WIDE, charts_of, codes, cut, dim, draw_charts,
+    draw_figures, draw_gauge, draw_head, failures, fitted, latency_lines, notes_lines, rates_lines,
+    rows, warnings,
 };
 use crate::record::Warning;
 use crate::units::Grouped;
@@ -90,7 +90,10 @@ pub fn draw(frame: &mut Frame<'_>, picture: &FleetPicture, notes: &[String], pal
     draw_head(frame, head, run, &pace, palette);
     draw_gauge(frame, gauge, run, palette);
     draw_latencies(frame, figures_area, picture, beside);
-    frame.render_widget(Paragraph::new(picture.sources()).style(dim()), sources);
+    frame.render_widget(
+        Paragraph::new(cut(picture.sources().into(), area.width)).style(dim()),
+        sources,
+    );
     let mut shown = vec![Chart::Offered];
     shown.extend(charts_of(run));
     draw_charts(frame, charts, &shown, run, palette);
@@ -98,9 +101,12 @@ pub fn draw(frame: &mut Frame<'_>, picture: &FleetPicture, notes: &[String], pal
         Some(_) => palette.style(Color::Yellow),
         None => dim(),
     };
-    frame.render_widget(Paragraph::new(picture.in_a_word()).style(style), in_a_word);
+    frame.render_widget(
+        Paragraph::new(cut(picture.in_a_word(), area.width)).style(style),
+        in_a_word,
+    );
     draw_table(frame, table, &picture.agents, palette);
-    frame.render_widget(Paragraph::new(lists), lists_area);
+    frame.render_widget(Paragraph::new(fitted(lists, area.width)), lists_area);
     let is_cut = usize::from(lists_rows) < all_rows;
     draw_foot(frame, foot, picture, is_cut.then_some(&remarks));
 }

@@ -352,6 +352,28 @@ pub fn notes_lines(notes: &[String]) -> Vec<Line<'static>> {
         .collect()
 }
 
+/// Cuts lines that are wider than the screen so that it shows.
+pub fn fitted(lines: Vec<Line<'static>>, width: u16) -> Vec<Line<'static>> {
+    lines.into_iter().map(|line| cut(line, width)).collect()
+}
+
+/// Cuts a line that is wider than `width`, with a sign of it.
+pub fn cut(mut line: Line<'static>, width: u16) -> Line<'static> {
+    let mut left = usize::from(width);
+    if line.width() <= left {
+        return line;
+    }
+    left = left.saturating_sub(1);
+    for span in &mut line.spans {
+        // Only ASCII and signs of one column stand in lists.
+        let kept: String = span.content.chars().take(left).collect();
+        left -= kept.chars().count();
+        span.content = kept.into();
+    }
+    line.push_span("…");
+    line
+}
+
 /// Marks what stands above figures.
 pub fn title(text: String) -> Line<'static> {
     Line::from(text).style(Style::new().add_modifier(Modifier::UNDERLINED))

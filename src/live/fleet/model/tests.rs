@@ -159,7 +159,10 @@ fn a_line_says_who_sends_and_json_has_what_the_screen_has() {
     );
     let json: Value = serde_json::from_str(&now.json().unwrap()).unwrap();
     assert_eq!(json["type"], "progress");
-    assert_eq!(json["phase"], "measure");
+    assert_eq!(
+        (&json["phase"], &json["step"]),
+        (&"measure".into(), &"open".into())
+    );
     assert_eq!(json["fleet"]["agents"]["lost"], 1);
     assert_eq!(json["fleet"]["messages"]["merged"], 1_234);
     assert_eq!(json["fleet"]["factor"], 1.0);

@@ -163,10 +163,26 @@ fn parts_of_a_lost_share_are_listed_and_are_no_agents() {
         .picture(fleet.begun + Duration::from_secs(2), false);
     let screen = drawn(80, 20, &picture, &[]);
     let all = screen.join("\n");
-    let counts = "agents: 1 lost, 2 running, 1 parts of lost shares";
+    let counts = "agents: 1 lost, 2 running, 1 part of a lost share";
     assert!(all.contains(counts), "{all}");
     assert!(
         row_of(&screen, 3).unwrap().ends_with("for agent 1"),
         "{all}"
+    );
+}
+
+#[test]
+fn what_is_wider_than_the_screen_is_cut_visibly() {
+    let note = "mintmark: what agent 2 would start from 19.0 s on is started by 0, 1, 3".to_owned();
+    let screen = drawn(60, 30, &troubled(3), &[note]);
+    let found = screen.iter().find(|row| row.contains("what agent 2"));
+    assert_eq!(
+        found.map(String::as_str),
+        Some("· mintmark: what agent 2 would start from 19.0 s on is star…")
+    );
+    assert!(
+        screen
+            .iter()
+            .any(|row| row.starts_with("rates: ") && row.ends_with('…'))
     );
 }
