@@ -6,10 +6,9 @@
 //! laid down in the bucket, and reads the frames from the first one on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use futures_util::StreamExt;
 use tokio::runtime::Runtime;
 
 use super::agent::answer_for_the_clock;
@@ -21,12 +20,12 @@ use super::event::Event;
 use super::gathering::Watching;
 use super::handing::{hand_out, withdraw};
 use super::identity::Recipient;
-use super::lead::{Lead, give_up_lead, renew, take_lead};
+use super::lead::{Lead, give_up_lead, take_lead};
 use super::ledger::Ledger;
-use super::message::{Begin, Card, Done, FileDigest, Hint, PROTOCOL, Refusal, Spec};
+use super::message::{Begin, Done, FileDigest, Hint, PROTOCOL, Spec};
 use super::preparing::digest_of;
 use super::roster::Roster;
-use super::sharing::{check, dealing_of};
+use super::sharing::check;
 use super::{FleetError, as_ns, key};
 use crate::credential::Credential;
 use crate::error::Chain;
@@ -37,10 +36,7 @@ use crate::scenario::{Plan, Scenario};
 
 /// The time between the agreement on a beginning and the beginning. Agents
 /// look every tenth of a second, and open their connections meanwhile.
-const LEAD_TIME: Duration = Duration::from_millis(1_500);
-
-/// The pause between two looks.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LEAD_TIME: Duration = Duration::from_millis(1_500);
 
 /// How a fleet is led.
 #[derive(Clone, Debug)]
@@ -92,8 +88,8 @@ pub struct Led {
 /// Leads a fleet.
 pub struct Coordinator {
     runtime: Runtime,
-    bus: Bus,
-    plan: FleetPlan,
+    pub(super) bus: Bus,
+    pub(super) plan: FleetPlan,
     /// The clock by which the beginning of the run is told.
     clock: Arc<RunClock>,
 }
@@ -304,7 +300,7 @@ impl Coordinator {
             agents: lead.spec.agents,
         });
         let mut roster = Roster::new(lead.spec.agents, self.plan.lost_after);
-        let refused = self.gather(lead, &mut roster, stop, tell).await;
+        let refused = self.assemble(lead, &mut roster, stop, tell).await;
         if !lead.spec.recipients.is_empty()
             && let Err(error) = withdraw(&self.bus).await
         {
@@ -364,95 +360,5 @@ impl Coordinator {
             key,
             signed_by,
         })
-    }
-
-    /// Waits until all places are taken; at a run that has begun, reads who
-    /// had them.
-    async fn gather(
-        &self,
-        lead: &mut Lead,
-        roster: &mut Roster,
-        stop: &AtomicBool,
-        tell: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Vec<String>, FleetError> {
-        let run = lead.spec.run.clone();
-        let wanted = lead.spec.agents;
-        let mut refused = Vec::new();
-        let mut beats = self.bus.listen("refused", &run).await?;
-        let until = Instant::now() + self.plan.patience;
-        let mut renewed = Instant::now();
-        loop {
-            for slot in 0..wanted {
-                let is_free = roster.places()[slot].is_none();
-                if is_free
-                    && let Some((card, _)) = self.bus.get::<Card>(&key::card(&run, slot)).await?
-                {
-                    lead.check(slot, &card)?;
-                    let host = card.host.clone();
-                    roster.admit(slot, card);
-                    let joined = roster.joined();
-                    tell(Event::Joined { slot, host, joined });
-                }
-            }
-            while let Ok(Some(message)) =
-                tokio::time::timeout(Duration::from_millis(1), beats.next()).await
-            {
-                if let Ok(refusal) = super::message::of_json::<Refusal>(&message.payload) {
-                    let refusal = format!("{}: {}", refusal.host, refusal.why);
-                    tell(Event::Refused(refusal.clone()));
-                    refused.push(refusal);
-                }
-            }
-            if roster.joined() == wanted || lead.begin.is_some() {
-                break;
-            }
-            if stop.load(Ordering::Relaxed) {
-                return Err(FleetError::Stopped);
-            }
-            if Instant::now() >= until {
-                return Err(FleetError::TooFew {
-                    joined: roster.joined(),
-                    wanted,
-                    waited: self.plan.patience,
-                    refused,
-                });
-            }
-            if renewed.elapsed() > Duration::from_secs(1) {
-                renewed = Instant::now();
-                renew(&self.bus, lead).await?;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        match roster.unlike() {
-            Some((first, second, why)) => Err(FleetError::Unlike { first, second, why }),
-            None => Ok(refused),
-        }
-    }
-
-    /// Says when and how the run begins.
-    async fn agree(
-        &self,
-        lead: &mut Lead,
-        roster: &Roster,
-        plan: &Plan,
-    ) -> Result<Begin, FleetError> {
-        let weights = roster
-            .places()
-            .iter()
-            .flatten()
-            .map(|place| match self.plan.weights {
-                Weights::Equal => 1.0,
-                Weights::Measured => place.card.signs_per_s * place.card.cpus as f64,
-            })
-            .collect();
-        let begin = Begin {
-            at_ns: now_ns() + as_ns(LEAD_TIME),
-            weights,
-            dealt: dealing_of(plan),
-        };
-        let run = &lead.spec.run;
-        self.bus.put(&key::begin(run), &begin).await?;
-        self.bus.tell("hint", run, &Hint::default()).await;
-        Ok(begin)
     }
 }

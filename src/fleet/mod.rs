@@ -18,7 +18,7 @@
 //! | `sharing` | what can be shared out |
 //! | [`agent`], `preparing`, `carrying`, [`reporter`], `lookout` | what an agent does, tells and hears |
 //! | [`handover`] | who makes the starts of an agent that was lost |
-//! | [`coordinator`], `lead`, `gathering`, [`event`], `looking`, [`roster`] | what the coordinator does and sees, and who takes part |
+//! | [`coordinator`], `lead`, `assembling`, `gathering`, [`event`], `looking`, [`roster`] | what the coordinator does and sees, and who takes part |
 //! | [`control`] | how a run is paused, changed in rate or stopped |
 //! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
 //!
@@ -27,6 +27,7 @@
 
 mod access;
 pub mod agent;
+mod assembling;
 pub mod bus;
 mod carrying;
 pub mod clock_offset;
