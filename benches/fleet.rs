@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use mintmark::clock::thread_cpu;
 use mintmark::fleet::bus::Bus;
-use mintmark::fleet::coverage::Schedule;
 use mintmark::fleet::event::{AgentNow, Event, Live, Standing};
 use mintmark::fleet::ledger::{Ledger, Taken};
 use mintmark::fleet::local::LocalServer;
 use mintmark::fleet::message::{Beat, Delta, Part, Sender, Slice, State, Told};
 use mintmark::fleet::roster::Progress;
+use mintmark::fleet::schedule::Schedule;
 use mintmark::live::fleet::FleetModel;
 use mintmark::live::screen::Palette;
 use mintmark::live::{Pictured, Subject};

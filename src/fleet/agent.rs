@@ -3,7 +3,7 @@
 //! It waits for a run, prepares everything that takes time, compares its clock
 //! with the coordinator's, takes a place, and begins when that was agreed. The
 //! load is the engine of a single machine with a share of the starts; what it
-//! measures goes to the [`Reporter`]. An agent that does not fit the run says
+//! measures goes to a reporter. An agent that does not fit the run says
 //! why and stays away.
 
 use std::sync::Arc;

@@ -19,17 +19,15 @@ use tokio::sync::watch;
 
 use super::FleetError;
 use super::bus::Bus;
-use super::coverage::Schedule;
-use super::handover::{connections_of, given_away, heir_name};
+use super::handover::{connections_of, heir_name};
 use super::message::{Begin, Dealing, Handover, Sender, Slice, Spec, Totals};
 use super::preparing::Ready;
 use super::reporter::{FromLoad, Reins, Reporter};
+use super::schedule::{Schedule, share_of};
 use crate::error::Chain;
 use crate::load::observe::Told;
 use crate::load::open::{OpenMeasured, OpenPlan, run_open};
 use crate::load::pace::Pace;
-use crate::load::population::Population;
-use crate::load::share::{Dealt, Share};
 use crate::load::verdict::judge;
 use crate::record::Calibration;
 
@@ -205,24 +203,6 @@ impl Carrier<'_> {
             })
             .map_err(FleetError::Thread)
     }
-}
-
-/// Makes the share of a slot after handovers; one by subject takes the
-/// population.
-#[must_use]
-pub fn share_of(
-    begin: &Begin,
-    slot: usize,
-    handovers: &[Handover],
-    seed: u64,
-    population: Option<&Arc<Population>>,
-) -> Option<Share> {
-    let dealt = match begin.dealt {
-        Dealing::InTurns => Dealt::InTurns,
-        Dealing::ByLot => Dealt::ByLot(seed),
-        Dealing::BySubject => Dealt::BySubject(Arc::clone(population?)),
-    };
-    Some(Share::new(0, &begin.weights, dealt).after(given_away(handovers), slot))
 }
 
 impl Totals {

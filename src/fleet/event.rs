@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::coverage::Schedule;
 use super::message::{Beat, Handover};
 use super::roster::Progress;
+use super::schedule::Schedule;
 use crate::load::observe::{PassedSlice, Sets};
 use crate::record::RateChange;
 use crate::record::fleet::DeltaFacts;

@@ -3,26 +3,18 @@
 //! If the scenario says so, those that are left: from a moment a little ahead
 //! on, each takes an equal part of the lost share. A part is carried and told
 //! under a slot of its own, as if one more agent had joined, so that counting
-//! needs no other rules. The moment lies between two slices, and no change of
-//! rate that is told later takes effect before it: which starts lie before it
-//! is settled, whoever asks. What the lost agent tells of later slices, should
-//! it be alive after all, is counted apart.
+//! needs no other rules. The moment is settled (`replacing`): which
+//! starts lie before it is the same, whoever asks and whatever is told later.
+//! What the lost agent tells of later slices, should it be alive after all, is
+//! counted apart.
 //!
 //! Nothing here speaks to a server.
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::as_ns;
-use super::coverage::Schedule;
 use super::message::{Card, Control, Handover};
-use crate::load::pace::{Pace, Warp};
 use crate::load::share::{Handover as GivenAway, part_of};
-
-/// How far ahead a handover is told: whoever takes a part opens connections and
-/// signs ahead meanwhile, and the time from the beginning is known by beats.
-pub(super) const AHEAD: Duration = Duration::from_millis(2_000);
 
 impl Handover {
     /// Returns the slots under which the parts are told.
@@ -82,48 +74,6 @@ impl Control {
         let handovers = self.handovers.iter().map(|handover| handover.from_ns);
         changes.chain(handovers).max().unwrap_or_default()
     }
-
-    /// Gives the share of `lost` to others, `elapsed` after the beginning or
-    /// later, unless that was done; `false` if the measured phase ends before
-    /// it can be.
-    pub(super) fn hand_over(
-        &mut self,
-        lost: usize,
-        by: &[usize],
-        agents: usize,
-        elapsed: Duration,
-        schedule: &Schedule,
-    ) -> bool {
-        if self.handed_over(lost).is_some() {
-            return true;
-        }
-        let at_ns = (as_ns(elapsed) + as_ns(AHEAD)).max(self.settled_ns());
-        let from_ns = schedule.border_ns(at_ns);
-        if from_ns >= as_ns(schedule.warm_up + schedule.measure) {
-            return false;
-        }
-        let pace = Pace::of(self.changes.clone());
-        self.handovers.push(Handover {
-            lost,
-            from_ns,
-            planned_ns: Warp::of(Some(Arc::new(pace))).planned_from(from_ns),
-            by: by.to_vec(),
-            first: slots_of(agents, &self.handovers),
-        });
-        true
-    }
-}
-
-impl Schedule {
-    /// Returns the first moment from `at_ns` on that no slice contains, in
-    /// nanoseconds from the beginning.
-    fn border_ns(&self, at_ns: u64) -> u64 {
-        let warm_up_ns = as_ns(self.warm_up);
-        let Some(measured_ns) = at_ns.checked_sub(warm_up_ns) else {
-            return at_ns;
-        };
-        warm_up_ns + measured_ns.next_multiple_of(as_ns(self.slice).max(1))
-    }
 }
 
 /// Counts the slots of a run of `agents` agents, those of heirs included.
@@ -174,6 +124,3 @@ pub(super) fn shares_of(weights: &[f64], handovers: &[Handover]) -> Vec<f64> {
     }
     shares
 }
-
-#[cfg(test)]
-mod tests;

@@ -15,9 +15,9 @@
 //! | [`spool`], [`ledger`], [`timeline`] | what an agent keeps, and what the coordinator counts |
 //! | [`bus`], `access`, `frames` | how it travels over NATS, how servers are reached and streams read |
 //! | [`identity`], `handing` | who gets credentials that are sent, and how |
-//! | `sharing` | what can be shared out |
+//! | `sharing`, [`schedule`] | what can be shared out, and whose each start is |
 //! | [`agent`], `preparing`, `carrying`, [`reporter`], `lookout` | what an agent does, tells and hears |
-//! | [`handover`] | who makes the starts of an agent that was lost |
+//! | [`handover`], `replacing` | who makes the starts of an agent that was lost, and from when on |
 //! | [`coordinator`], `lead`, `assembling`, `gathering`, [`event`], `looking`, [`roster`] | what the coordinator does and sees, and who takes part |
 //! | [`control`] | how a run is paused, changed in rate or stopped |
 //! | [`coverage`], `whole`, `finding` | what is missing, and what that makes of the result |
@@ -49,8 +49,10 @@ mod looking;
 mod lookout;
 pub mod message;
 mod preparing;
+mod replacing;
 pub mod reporter;
 pub mod roster;
+pub mod schedule;
 mod sharing;
 pub mod spool;
 pub mod timeline;

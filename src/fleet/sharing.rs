@@ -5,13 +5,11 @@
 //! kind of the whole.
 
 use super::FleetError;
-use super::coverage::Schedule;
 use super::message::Dealing;
 use crate::load::arrival::Spacing;
 use crate::load::assertions::Mode;
-use crate::load::open::Model;
 use crate::scenario::open::RatePlan;
-use crate::scenario::{LostShare, Plan, RunError, TargetPlan};
+use crate::scenario::{LostShare, Plan, TargetPlan};
 
 /// Can a plan be shared out?
 pub(super) fn check(plan: &Plan) -> Result<(), FleetError> {
@@ -72,30 +70,6 @@ pub(super) fn dealing_of(plan: &Plan) -> Dealing {
 
 fn is_drawn(rate: &RatePlan) -> bool {
     matches!(rate, RatePlan::Pieces(_))
-}
-
-impl Schedule {
-    /// Returns the schedule of a plan.
-    ///
-    /// # Errors
-    ///
-    /// It has none, or a recorded one cannot be read.
-    pub fn of(plan: &Plan) -> Result<Self, FleetError> {
-        let open = plan.load.open.as_ref();
-        let engine = open.ok_or(RunError::Closed)?.engine(&plan.load)?;
-        let Model::Open(arrival) = engine.model else {
-            return Err(RunError::Closed.into());
-        };
-        Ok(Self {
-            arrival,
-            count: engine.count,
-            seed: open.map_or(1, |open| open.seed),
-            warm_up: engine.warm_up,
-            measure: engine.measure,
-            slice: engine.slice,
-            population: None,
-        })
-    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use super::as_ns;
-use super::coverage::Schedule;
 use super::ledger::Ledger;
 use super::message::Totals;
+use super::schedule::Schedule;
 use crate::load::observe::Sets;
 use crate::load::open::{OpenMeasured, account};
 use crate::record::stages::PARTS;

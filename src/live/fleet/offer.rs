@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fleet::coverage::Schedule;
+use crate::fleet::schedule::Schedule;
 use crate::load::arrival::Arrival;
 use crate::load::pace::{Pace, Warp};
 use crate::record::RateChange;

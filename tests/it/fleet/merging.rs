@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mintmark::fleet::coverage::Schedule;
 use mintmark::fleet::message::{Told, of_json};
+use mintmark::fleet::schedule::Schedule;
 use mintmark::record::{Histogram, RunDocument, store};
 use mintmark::report::{Summary, run_html, run_markdown, run_text, side_by_side};
 use mintmark::scenario::Scenario;

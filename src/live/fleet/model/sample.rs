@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::FleetModel;
-use crate::fleet::coverage::Schedule;
 use crate::fleet::event::{AgentNow, Event, Live, Standing};
 use crate::fleet::message::{Beat, State};
 use crate::fleet::roster::Progress;
+use crate::fleet::schedule::Schedule;
 use crate::load::arrival::{Arrival, Rate, Spacing};
 use crate::load::observe::{PassedSlice, Sets};
 use crate::record::fleet::DeltaFacts;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fleet::handover::{connections_of, shares_of};
 use crate::fleet::message::{Begin, Dealing, PROTOCOL};
 use crate::load::arrival::{Arrival, Rate, Spacing};
 use crate::record::RateChange;
