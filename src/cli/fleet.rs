@@ -291,10 +291,9 @@ fn local(flags: &LocalFlags, log: LogFlags) -> Result<Exit, Failure> {
     if led.is_err() {
         for slot in 0..agents.len() {
             let words = server.words_of(slot);
-            log.say(&format!(
-                "agent {slot} said: {}",
-                words.lines().last().unwrap_or_default()
-            ));
+            if let Some(last) = words.lines().last() {
+                log.say(&format!("agent {slot} said: {last}"));
+            }
         }
     }
     let led = led.map_err(Failure::failed)?;

@@ -302,18 +302,7 @@ async fn wait_for_beginning(
 ) -> Result<Begin, FleetError> {
     let mut hints = bus.listen("hint", &of.run).await?;
     let until = Instant::now() + plan.patience;
-    let beat = Beat {
-        run: of.run.clone(),
-        slot: of.slot,
-        incarnation: of.incarnation.clone(),
-        state: State::Ready,
-        elapsed_ns: 0,
-        due: 0,
-        sent: 0,
-        answered: 0,
-        failed: 0,
-        waiting: 0,
-    };
+    let beat = Beat::first(of, State::Ready);
     loop {
         bus.tell("beat", &of.run, &beat).await;
         let next = Instant::now() + LOOK;

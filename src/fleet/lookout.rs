@@ -60,18 +60,7 @@ impl Lookout {
     /// Starts to listen and to show that the agent is alive.
     pub async fn start(bus: &Bus, of: Sender, reins: Reins) -> Result<Self, FleetError> {
         let hints = bus.listen("hint", &of.run).await?;
-        let beat = Beat {
-            run: of.run.clone(),
-            slot: of.slot,
-            incarnation: of.incarnation.clone(),
-            state: State::Running,
-            elapsed_ns: 0,
-            due: 0,
-            sent: 0,
-            answered: 0,
-            failed: 0,
-            waiting: 0,
-        };
+        let beat = Beat::first(&of, State::Running);
         let heard = Arc::new(Heard {
             beat: Mutex::new(beat),
             wanted: Mutex::default(),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Sender;
 use crate::record::{KeyFacts, RateChange};
 use crate::scenario::Scenario;
 
@@ -221,6 +222,25 @@ pub struct Beat {
     pub failed: u64,
     /// Messages that wait to be acknowledged.
     pub waiting: u64,
+}
+
+impl Beat {
+    /// Makes the beat of an agent that has sent nothing yet.
+    #[must_use]
+    pub fn first(of: &Sender, state: State) -> Self {
+        Self {
+            run: of.run.clone(),
+            slot: of.slot,
+            incarnation: of.incarnation.clone(),
+            state,
+            elapsed_ns: 0,
+            due: 0,
+            sent: 0,
+            answered: 0,
+            failed: 0,
+            waiting: 0,
+        }
+    }
 }
 
 /// Where an agent stands.
